@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from wxbridge.core.chunks import in_chunks
 from wxbridge.core.model import (
     Body,
     Message,
@@ -24,12 +26,8 @@ from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import messages, notifications
 from wxbridge.core.text.normalise import clean_text, replace_surrogates
 
-_NEWEST_OF_GROUP = PreparedStatement(
-    sa.select(notifications.c.dedupe_key, notifications.c.created_at)
-    .where(notifications.c.dedupe_group == sa.bindparam("group"))
-    .order_by(notifications.c.id.desc())
-    .limit(1)
-)
+MAX_GROUPS = 16
+"""How many groups one statement looks into."""
 _KEYS_SINCE = PreparedStatement(
     sa.select(notifications.c.dedupe_key).where(
         notifications.c.dedupe_key.in_(sa.bindparam("keys", expanding=True)),
@@ -38,6 +36,21 @@ _KEYS_SINCE = PreparedStatement(
     ),
     keys="keys",
 )
+
+
+@cache
+def _newest_of(count: int) -> PreparedStatement:
+    """Build the statement for the newest notifications of so many groups, each looked up at the end of its own."""
+    newest = (
+        sa.select(sa.func.max(notifications.c.id))
+        .where(notifications.c.dedupe_group == sa.bindparam(f"group_{place}"))
+        .scalar_subquery()
+        for place in range(count)
+    )
+    columns = sa.select(notifications.c.dedupe_group, notifications.c.dedupe_key, notifications.c.created_at)
+    return PreparedStatement(columns.where(notifications.c.id.in_(list(newest))))
+
+
 MESSAGE_COLUMNS = (
     "id", "notification_id", "target", "priority", "state", "kind", "text", "format", "mentions", "picture_file",
     "picture_name", "picture_spec", "follows", "recipient", "created_at", "expires_at", "next_try_at", "settled_at",
@@ -98,10 +111,13 @@ class RepeatFinder:
         keys = {item.dedupe_key for item in items if item.dedupe_key and not item.dedupe_group}
         # What lies in the future was just stored, before the clock was set back; `recover` and `shift_times` end that.
         self._keys = {row.dedupe_key for row in _KEYS_SINCE.rows_of(connection, list(keys), {"since": since})}
-        newest = {group: _NEWEST_OF_GROUP.rows(connection, {"group": group}) for group in groups}
-        self._newest: dict[str, tuple[str | None, float]] = {
-            group: tuple(rows[0]) for group, rows in newest.items() if rows
-        }
+        self._newest: dict[str, tuple[str | None, float]] = {}
+        for chunk in in_chunks(groups, MAX_GROUPS):
+            # A few sizes, so that a few texts are prepared; a group that is named twice is found once.
+            count = 1 << (len(chunk) - 1).bit_length()
+            named = {f"group_{place}": chunk[min(place, len(chunk) - 1)] for place in range(count)}
+            for group, key, created_at in _newest_of(count).rows(connection, named):
+                self._newest[group] = (key, created_at)
 
     def is_repeat(self, item: Notification) -> bool:
         """Tell whether it is a repeat; what is none counts as stored from now on."""

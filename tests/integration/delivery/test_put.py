@@ -14,6 +14,7 @@ from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Notification, Text
 from wxbridge.delivery.outbox import Outbox
+from wxbridge.delivery.outbox_rows import MAX_GROUPS
 
 
 @pytest.fixture
@@ -57,6 +58,14 @@ async def test_in_a_group_only_the_newest_can_be_repeated(database: Database) ->
     keys = ["fires", "fires", "resolves", "fires", "fires", "resolves"]
     answers = await asyncio.gather(*(outbox.put([alert(1, dedupe_key=key, dedupe_group="rule")]) for key in keys))
     assert [answer.queued for answer in answers] == [1, 0, 1, 1, 0, 1]
+
+
+async def test_the_newest_of_each_group_is_found_however_many_are_asked_about(database: Database) -> None:
+    outbox = Outbox(database, dedupe_window=600)
+    for key in ("fires", "resolves"):
+        fresh = [alert(1, dedupe_key=key, dedupe_group=f"rule {number}") for number in range(MAX_GROUPS + 3)]
+        assert (await outbox.put(fresh)).queued == len(fresh)
+        assert (await outbox.put(fresh)).duplicates == len(fresh)
 
 
 async def test_one_that_cannot_be_stored_harms_nobody_else(database: Database) -> None:
