@@ -12,6 +12,8 @@ WORKLOADS = (
 )  # fmt: skip
 """Objects of Kubernetes that rules are about; kube-state-metrics measures them."""
 _PODS = ("pod", "container")
+_BEARERS = frozenset(("service", *_PODS))
+"""The labels that may bear an exporter's name."""
 _PLACES = (
     "node", "nodename", "namespace", "cluster", "service", "host", "hostname", "ident", "device", "mountpoint",
 )  # fmt: skip
@@ -31,6 +33,8 @@ def sort_affected(labels: Mapping[str, str], whole: Mapping[str, str] | None = N
     What names the exporter comes last; where others name an object that it measured, it is left out. `whole` are all
     labels of the alert, where `labels` are some of them.
     """
+    if not labels:
+        return []
     own = _find_exporter_s(labels if whole is None else whole)
     known = [name for name in _order(own) if name in labels]
     others = [name for name in labels if name not in _KNOWN and name not in own.names]
@@ -70,10 +74,10 @@ def _order(own: _ExporterLabels) -> Iterator[str]:
 def _find_exporter_s(labels: Mapping[str, str]) -> _ExporterLabels:
     """Find them by the name of the scraped job, which the exporter's service and pod bear too."""
     job = labels.get("job", "")
-    if _EXPORTER not in job and not any(name in labels for name in ("service", *_PODS)):
+    if _EXPORTER not in job and _BEARERS.isdisjoint(labels):
         return _NO_EXPORTER
     exporters = [each for each in (job, _EXPORTER) if each]
-    own = {name for name in ("service", *_PODS) if any(_has_word(labels.get(name, ""), each) for each in exporters)}
+    own = {name for name in _BEARERS if any(_has_word(labels.get(name, ""), each) for each in exporters)}
     if not own and not _has_word(job, _EXPORTER):
         return _NO_EXPORTER
     is_of_machine = any(_has_word(job, each) for each in _OF_MACHINES)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from wxbridge.core.model import Alert
 
 
 def identify(alert: Alert) -> str:
     """Give an alert's key in the table `alerts`: 32 hexadecimal digits; empty where its monitor gave no fingerprint."""
-    if not alert.fingerprint:
-        return ""
-    whose = f"\0{alert.sender}" if alert.sender else ""
-    return hash_text(f"{alert.source}\0{alert.fingerprint}{whose}")
+    return _identify(alert.source, alert.fingerprint, alert.sender) if alert.fingerprint else ""
+
+
+@lru_cache(1024)
+def _identify(source: str, fingerprint: str, sender: str) -> str:
+    whose = f"\0{sender}" if sender else ""
+    return hash_text(f"{source}\0{fingerprint}{whose}")
 
 
 def hash_text(text: str) -> str:

@@ -132,7 +132,7 @@ class KnownAlerts:
         settled = [
             self._settle(alert, self._alerts.get(key), now) for key, alert in zip(keys, group.alerts, strict=True)
         ]
-        group = replace(group, alerts=tuple(settled))
+        group = group.with_alerts(settled)
         statements = [statement_of(alert) for alert in settled]
         said = _said(group, keys, statements)
         before: dict[str, KnownAlert | None] = {}
@@ -145,8 +145,7 @@ class KnownAlerts:
             if key:
                 news += [] if is_same else [key]
                 before.setdefault(key, known)
-                heard = KnownAlert(alert.status, starts_at_of(alert), None, now, said=said, statement=statement)
-                self._alerts[key] = _joined(known, heard, alert, is_same=is_same)
+                self._alerts[key] = _joined(known, alert, now, said, statement, is_same=is_same)
         return HeardGroup(group, keys, said, has_news, before, tuple(news))
 
     def undo(self, heard: HeardGroup) -> None:
@@ -312,27 +311,29 @@ def _select_known(connection: Connection, condition: Any) -> Iterator[tuple[str,
         )
 
 
-def _joined(known: KnownAlert | None, heard: KnownAlert, alert: Alert, *, is_same: bool) -> KnownAlert:
-    """What is known now: `heard`, with what stays of before."""
-    is_over = not heard.is_firing
-    began_at = heard.starts_at or (None if is_over else heard.heard_at)
+def _joined(
+    known: KnownAlert | None, alert: Alert, now: float, said: str, statement: str, *, is_same: bool
+) -> KnownAlert:
+    """What is known of an alert that was just heard of, with what stays of before."""
+    is_over, starts_at = alert.status is AlertStatus.RESOLVED, starts_at_of(alert)
+    began_at = starts_at or (None if is_over else now)
     said_every = None
     if known is not None:
         said_every = known.said_every
-        gap = heard.heard_at - known.heard_at
-        if not is_over and known.is_firing and known.said == heard.said and gap >= MIN_INTERVAL_SECONDS:
+        gap = now - known.heard_at
+        if not is_over and known.is_firing and known.said == said and gap >= MIN_INTERVAL_SECONDS:
             said_every = max(gap, said_every or 0.0)
-        if is_over or (known.is_firing and is_same_start(known.starts_at, heard.starts_at)):
+        if is_over or (known.is_firing and is_same_start(known.starts_at, starts_at)):
             began_at = known.began_at or began_at
     return KnownAlert(
-        heard.status,
-        heard.starts_at,
+        alert.status,
+        starts_at,
         _end(alert) if is_over else None,
-        heard.heard_at,
+        now,
         began_at,
         said_every,
-        heard.said,
-        heard.statement,
+        said,
+        statement,
         known.told_to if known and is_same else frozenset(),
         known.told_at if known and is_same else 0.0,
     )

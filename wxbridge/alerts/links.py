@@ -115,6 +115,8 @@ def choose_links(alert: Alert, page: str = "") -> ShownLinks:
     without a dot, or an expression of many lines. Empty where there is none.
     """
     links = alert.links
+    if not (links or alert.link):
+        return NO_LINKS
     own = "" if alert.link in links.values() else alert.link or ""
     panel, generator = links.get("panel", ""), links.get("generator", "")
     # A dashboard beside a panel is Grafana's, like it; else the rule's author wrote it down.

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup
 
 MAX_NAMES_PER_ALERT = 20
@@ -67,11 +66,9 @@ def divide_by_person(group: AlertGroup, labels: Sequence[str]) -> DividedGroup:
     names_of: dict[tuple[int, ...], list[str]] = {}
     for name, places in alerts_of.items():
         names_of.setdefault(tuple(places), []).append(name)
-    shares = [PersonalShare(_only(group, places), tuple(names)) for places, names in names_of.items()]
-    return DividedGroup(tuple(shares), _only(group, unnamed) if unnamed else None)
+    shares = [PersonalShare(_take(group, places), tuple(names)) for places, names in names_of.items()]
+    return DividedGroup(tuple(shares), _take(group, unnamed) if unnamed else None)
 
 
-def _only(group: AlertGroup, places: Sequence[int]) -> AlertGroup:
-    if len(places) == len(group.alerts):
-        return group
-    return replace(group, alerts=tuple(group.alerts[place] for place in places))
+def _take(group: AlertGroup, places: Sequence[int]) -> AlertGroup:
+    return group.with_alerts([group.alerts[place] for place in places])

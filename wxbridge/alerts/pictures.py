@@ -96,7 +96,7 @@ def ask_pictures(
 def give_pictures(group: AlertGroup, asked: Iterable[AskedPicture]) -> AlertGroup:
     """Give alerts of a group the pictures that they asked for, in `Alert.picture`; the others get none."""
     specs = {id(each.alert): each.compose() for each in asked}
-    return replace(group, alerts=tuple(_with(alert, specs.get(id(alert))) for alert in group.alerts))
+    return group.with_alerts([_with(alert, specs.get(id(alert))) for alert in group.alerts])
 
 
 def _with(alert: Alert, picture: PictureSpec | None) -> Alert:

@@ -319,7 +319,9 @@ class AlertPipeline:
             for alert in part.group.alerts or (None,)
         ]  # fmt: skip
         known = self.state.known
-        return [replace(each, is_told=told_before.is_told(known, each, heard, now)) for each in pending]
+        return [
+            replace(each, is_told=True) if told_before.is_told(known, each, heard, now) else each for each in pending
+        ]
 
     def _hearings(self, heard: HeardGroup, routed: Sequence[RoutedGroup], now: float) -> dict[str, Hearing]:
         timeouts: dict[str, list[float]] = {}
@@ -393,6 +395,8 @@ class AlertPipeline:
 
     def _find_mentions(self, part: RoutedGroup, destination: Destination | None, now: float) -> tuple[str, ...]:
         """Find who is mentioned, as the channel knows them."""
+        if not (part.options.mention or part.options.mention_label):
+            return ()
         names = (*part.options.mention, *people.find_all_named(part.group, part.options.mention_label))
         found = self._resolve_names(names, now)
         return tuple(dict.fromkeys(map(destination.known_as, found))) if destination else found

@@ -328,6 +328,8 @@ class RoutedGroup:
     @property
     def place(self) -> str:
         """By what it is remembered what was told there: the target, and the robot where the target leaves it open."""
+        if self.recipient is None:
+            return self.target
         return str(AskedTarget(self.target, self.recipient, self.options.mention))
 
 
@@ -361,15 +363,11 @@ def split_by_target(group: AlertGroup, routes: RouteTree) -> SplitGroup:
                 chosen[key] = (decision, [alert], {decision.path: None})
     return SplitGroup(
         tuple(
-            RoutedGroup(first.target, first.options, _only(group, alerts), paths=tuple(paths))
+            RoutedGroup(first.target, first.options, group.with_alerts(alerts), paths=tuple(paths))
             for first, alerts, paths in chosen.values()
         ),
-        _only(group, unrouted) if unrouted else None,
+        group.with_alerts(unrouted) if unrouted else None,
     )
-
-
-def _only(group: AlertGroup, alerts: list[Alert]) -> AlertGroup:
-    return group if len(alerts) == len(group.alerts) else replace(group, alerts=tuple(alerts))
 
 
 # ---------------------------------------------------------------- saying why

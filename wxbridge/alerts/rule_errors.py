@@ -40,7 +40,7 @@ async def explain(group: AlertGroup, grafana: GrafanaAlerts | None) -> AlertGrou
         alert = replace(alert, state="Error", annotations={**alert.annotations, "Error": rule.error})
     elif rule.state == AlertStatus.NO_DATA.value:
         alert = replace(alert, status=AlertStatus.NO_DATA)
-    return replace(group, alerts=(alert,))
+    return group.with_alerts([alert])
 
 
 def _is_unexplained(alert: Alert) -> bool:

@@ -49,7 +49,7 @@ def set_comments_apart(known: KnownAlerts, group: AlertGroup) -> AlertGroup:
         else alert
         for alert in group.alerts
     ]
-    return replace(group, alerts=tuple(alerts)) if alerts != list(group.alerts) else group
+    return group.with_alerts(alerts)
 
 
 def list_still_firing(group: AlertGroup, pending: Sequence[PendingAlert], due: Sequence[bool]) -> tuple[Alert, ...]:
@@ -77,7 +77,7 @@ def mark_reminders(known: KnownAlerts, due: RoutedGroup, now: float) -> AlertGro
             and known.is_told(alert_key(group, alert), due.place)
         )
         alerts.append(replace(alert, is_reminder=True) if is_again else alert)
-    return date_alerts(known, replace(group, alerts=tuple(alerts)), now)
+    return date_alerts(known, group.with_alerts(alerts), now)
 
 
 def date_alerts(known: KnownAlerts, group: AlertGroup, now: float) -> AlertGroup:
@@ -88,7 +88,7 @@ def date_alerts(known: KnownAlerts, group: AlertGroup, now: float) -> AlertGroup
         else alert
         for alert in group.alerts
     ]
-    return replace(group, alerts=tuple(dated))
+    return group.with_alerts(dated)
 
 
 def note_told(known: KnownAlerts, group: AlertGroup, target: str, now: float) -> None:

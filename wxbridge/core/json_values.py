@@ -26,6 +26,8 @@ _MAX_UNSEEN_SHARE = 0.1
 """Of a text's characters that may be control characters or could not be decoded; what has more is no text."""
 _MAX_EXACT = 2.0**53
 """From here on not every whole number is a float."""
+_LENIENT = json.JSONDecoder(strict=False)
+"""Takes raw line ends in strings."""
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _STRING_OR_COMMA = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|,(?=\s*[}\]])', re.DOTALL)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -137,7 +139,7 @@ def as_text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value.replace("\x00", "")
-    return json.dumps(value, ensure_ascii=False)
+    return str(value) if type(value) is int else json.dumps(value, ensure_ascii=False)
 
 
 def as_labels(value: Any) -> dict[str, str]:
@@ -186,7 +188,7 @@ def as_count(value: Any) -> int:
 def _load(text: str, *, strict: bool = True) -> Any:
     if text.lstrip().startswith(("{", "[")):
         _check_count(text)
-    data = json.loads(text, strict=strict)
+    data = json.loads(text) if strict else _LENIENT.decode(text)
     if text.count("[") + text.count("{") > MAX_JSON_DEPTH:
         _check_depth(data)
     return data

@@ -6,9 +6,10 @@ Times are aware `datetime`s in UTC unless a name says otherwise; durations are s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from operator import is_
 from typing import Any, Protocol, Self, runtime_checkable
 
 # ---------------------------------------------------------------- alerts: what a monitor said
@@ -131,6 +132,11 @@ class AlertGroup:
     def is_news(self) -> bool:
         """Whether it says anything that somebody is to be told: a build that only goes on does not."""
         return bool(self.alerts or self.pictures) or self.text is not None
+
+    def with_alerts(self, alerts: Sequence[Alert]) -> AlertGroup:
+        """Give the group with other alerts, or with some of its own; itself where they are the same objects."""
+        is_same = len(alerts) == len(self.alerts) and all(map(is_, alerts, self.alerts))
+        return self if is_same else replace(self, alerts=tuple(alerts))
 
 
 # ---------------------------------------------------------------- messages: what goes on the wire

@@ -132,9 +132,9 @@ def tell_apart(values: Sequence[Value]) -> tuple[Value, ...]:
 
     The metric's name is among them only where nothing else tells some apart.
     """
-    shared = set[tuple[str, str]]()
-    if len(values) > 1:
-        shared = set.intersection(*(set(value.labels.items()) for value in values))
+    if len(values) <= 1:
+        return tuple(_without(value, (), METRIC_NAME) for value in values)
+    shared = set.intersection(*(set(value.labels.items()) for value in values))
     told = [_without(value, shared) for value in values]
     nameless = [_without(value, (), METRIC_NAME) for value in told]
     alike = Counter(map(_name_whole, nameless))

@@ -70,14 +70,20 @@ def format_number(value: float | Decimal) -> str:
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    written = repr(value) if isinstance(value, float) else ""
+    if 0 < len(written) <= _DIGITS + 1 and "e" not in written:
+        return _strip_zeros(written)
+    exact = Decimal(written or value)
     before = exact.adjusted() + 1
     digits = _DIGITS if before < _DIGITS else before + _PLACES_OF_LONG_NUMBERS
     return _plain(Context(prec=digits).create_decimal(exact))
 
 
 def _plain(rounded: Decimal) -> str:
-    text = format(rounded, "f")
+    return _strip_zeros(format(rounded, "f"))
+
+
+def _strip_zeros(text: str) -> str:
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text
 
