@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+from wxbridge.core.text.words import has_word
 
 WORKLOADS = (
     "deployment", "statefulset", "daemonset", "replicaset", "cronjob", "job_name", "persistentvolumeclaim",
@@ -77,20 +78,16 @@ def _find_exporter_s(labels: Mapping[str, str]) -> _ExporterLabels:
     if _EXPORTER not in job and _BEARERS.isdisjoint(labels):
         return _NO_EXPORTER
     exporters = [each for each in (job, _EXPORTER) if each]
-    own = {name for name in _BEARERS if any(_has_word(labels.get(name, ""), each) for each in exporters)}
-    if not own and not _has_word(job, _EXPORTER):
+    own = {name for name in _BEARERS if any(has_word(labels.get(name, ""), each) for each in exporters)}
+    if not own and not has_word(job, _EXPORTER):
         return _NO_EXPORTER
-    is_of_machine = any(_has_word(job, each) for each in _OF_MACHINES)
-    is_of_others = is_of_machine or any(_has_word(labels[name], _EXPORTER) for name in (*own, "job") if name in labels)
+    is_of_machine = any(has_word(job, each) for each in _OF_MACHINES)
+    is_of_others = is_of_machine or any(has_word(labels[name], _EXPORTER) for name in (*own, "job") if name in labels)
     # Elsewhere a node is no more than where the measured pod runs.
     names = [*WORKLOADS, *_PODS, *(["node"] if is_of_others else [])]
     objects = [labels[name] for name in names if name in labels and name not in own]
-    is_elsewhere = any(not _has_word(each, job or _EXPORTER) for each in objects)
+    is_elsewhere = any(not has_word(each, job or _EXPORTER) for each in objects)
     # Without such an object, what was asked is what is affected: a machine by its node exporter.
     address = {"instance"} if is_elsewhere else set[str]()
     is_left_out = is_elsewhere or (is_of_machine and "instance" in labels)
     return _ExporterLabels(frozenset({*own, "endpoint", "metrics_path", "job", *address}), is_left_out)
-
-
-def _has_word(text: str, word: str) -> bool:
-    return word in text and re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", text) is not None

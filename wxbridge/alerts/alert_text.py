@@ -33,6 +33,7 @@ from wxbridge.core.text.figures import write_figures, write_label_figure
 from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
+from wxbridge.core.text.words import has_word
 
 MAX_VALUES_SHOWN = 20
 """Of one alert."""
@@ -581,7 +582,4 @@ def _is_in(value: str, text: str) -> bool:
     """Whether the words of a value all stand in a text; one character is too little to tell."""
     if len(value) <= 1 or len(value) > len(text):
         return False
-    return all(
-        word in text and re.search(rf"(?<![A-Za-z0-9_]){re.escape(word)}(?![A-Za-z0-9_])", text)
-        for word in value.split()
-    )
+    return all(has_word(text, word, also="_") for word in value.split())

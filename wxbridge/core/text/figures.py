@@ -16,6 +16,8 @@ _MIN_PLACES_ALONE = 10
 _SIGNIFICANT = 6
 _NUMBER = r"\d+(?:\.\d+)?e[+-]\d{1,3}|\d\.\d+E\d{1,2}|\d+\.\d{5,}"
 _ALONE = re.compile(rf"(?P<sign>-?)(?P<number>{_NUMBER})(?P<unit>\s?%)?", re.IGNORECASE)
+_POINT_OR_EXPONENT = re.compile(r"\d[.eE]")
+"""What every such number has; most texts do not, and need no closer look."""
 _IN_TEXT = re.compile(
     r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,20}://\S+"  # an address stays as it is
     # No part of a word, a version, a path, a clock or a number with separators.
@@ -33,9 +35,7 @@ def write_figures(text: str) -> str:
     Only numbers that a program wrote, and that stand alone: with an exponent, or more than six digits, five of them
     behind the point.
     """
-    if "." not in text and "e" not in text and "E" not in text:
-        return text
-    return _IN_TEXT.sub(_write_found, text)
+    return text if not _POINT_OR_EXPONENT.search(text) else _IN_TEXT.sub(_write_found, text)
 
 
 def _write_found(found: re.Match[str]) -> str:
