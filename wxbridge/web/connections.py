@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import structlog
@@ -46,13 +46,13 @@ class ServedApplication:
         """Run what the application does before its first request."""
         await self._runner.setup()
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Have the application answer."""
+    def answer(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        """Have the application answer, in the task that calls this."""
         task = asyncio.current_task()
         if task is not None:
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
-        return await self.server.request_handler(request)
+        return self.server.request_handler(request)
 
     async def leave(self, seconds: float) -> None:
         """End: streams of events at once, other answers when they are given or after so many seconds."""
@@ -69,7 +69,7 @@ class ServedApplication:
         finally:
             await self._runner.cleanup()
 
-    @property
+    @cached_property
     def server(self) -> web.Server:
         """What makes its requests, within its limits, and answers them."""
         if self._runner.server is None:
@@ -97,11 +97,11 @@ class HttpServer(web.Server):
         protocol.head_arrived(self.served)
         return self.served.server.request_factory(message, payload, protocol, *others)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _answer(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         """Have the application answer that was there when the head arrived."""
         connection = request.protocol
         served = connection.served if isinstance(connection, _HttpConnection) else self.served
-        return await served.answer(request)
+        return served.answer(request)
 
     @property
     def open(self) -> int:
@@ -182,7 +182,10 @@ class _HttpConnection(web.RequestHandler):
         """Under whose name it is counted."""
         self.is_headless = True
         """Whether no head of a request has come yet."""
+        self._head_due: float | None = None
+        """When a head has to be there, by the loop's clock; None where none is waited for."""
         self._head_timer: asyncio.TimerHandle | None = None
+        """Looks at that, and runs on for the next head: to set and stop one for each request is a good part of it."""
         self.is_busy = False
         """Whether a request is on its way, or being answered."""
         self.served = server.served
@@ -204,7 +207,7 @@ class _HttpConnection(web.RequestHandler):
             return
         if not self.is_busy:
             self.is_busy = True
-            if self._head_timer is None:
+            if self._head_due is None:
                 self._await_head()
         super().data_received(data)
 
@@ -230,7 +233,7 @@ class _HttpConnection(web.RequestHandler):
         """Wait for no head any more: a whole one is there, for this application."""
         self.served = served
         self.is_headless = False
-        self._cancel_timer()
+        self._head_due = None
 
     def give_way(self) -> None:
         """Make room for another connection."""
@@ -274,10 +277,20 @@ class _HttpConnection(web.RequestHandler):
         return response
 
     def _await_head(self) -> None:
-        self._head_timer = asyncio.get_running_loop().call_later(self._shared.served.limits.head_seconds, self._give_up)
+        self._head_due = asyncio.get_running_loop().time() + self._shared.served.limits.head_seconds
+        if self._head_timer is None:
+            self._set_timer(self._head_due)
 
-    def _give_up(self) -> None:
+    def _set_timer(self, due: float) -> None:
+        self._head_timer = asyncio.get_running_loop().call_at(due, self._check_head)
+
+    def _check_head(self) -> None:
         self._head_timer = None
+        if self._head_due is None:
+            return
+        if self._head_due > asyncio.get_running_loop().time():
+            self._set_timer(self._head_due)
+            return
         self._shared.served.metrics.refused.labels("slow").inc()
         if self.transport is not None:
             limit = self._shared.served.limits.head_seconds

@@ -48,9 +48,9 @@ def make_refusal_reporter(clock: SystemClock) -> Middleware:
     @web.middleware
     async def report_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
-        is_hook = source_of(request) is not None or request.path.startswith(_HOOKS)
         refused = request.get(REFUSED)
-        if refused or (is_hook and response.status in _HTTP_ERRORS and isinstance(response, web.Response)):
+        is_error = response.status in _HTTP_ERRORS and isinstance(response, web.Response)
+        if refused or (is_error and (source_of(request) is not None or request.path.startswith(_HOOKS))):
             await _report(request, response, refused)
         return response
 

@@ -63,9 +63,10 @@ def answer_error(status: int, sentence: str, headers: Mapping[str, str] | None =
 
 def answer_accepted(metrics: Metrics, source: str, counts: Accepted) -> web.Response:
     """Make the answer to what is on disk, and count it."""
-    metrics.accepted.labels(source).inc(counts.queued)
-    metrics.deduplicated.labels(source).inc(counts.duplicates)
-    return web.json_response({"queued": counts.queued, "duplicates": counts.duplicates}, status=202)
+    metrics.count_accepted(source, counts.queued, counts.duplicates)
+    # Written out: to encode two numbers as JSON takes longer than to make the rest of the answer.
+    text = f'{{"queued": {counts.queued}, "duplicates": {counts.duplicates}}}'
+    return web.json_response(text=text, status=202)
 
 
 def shorten_name(name: str) -> str:

@@ -138,8 +138,7 @@ async def store_message(request: web.Request, holder: KeyHolder, message: Compat
     targets = list(dict.fromkeys([*(target for some in theirs.values() for target in some), *others]))
     group = read_robot_message(message, holder.name)
     accepted = await services.alerts.accept_group(group, targets)
-    services.metrics.accepted.labels(message.source).inc(accepted.queued)
-    services.metrics.deduplicated.labels(message.source).inc(accepted.duplicates)
+    services.metrics.count_accepted(message.source, accepted.queued, accepted.duplicates)
 
 
 def find_targets_of_people(
