@@ -63,7 +63,7 @@ def begin_service(options: LogOptions) -> None:
 
     return_large_blocks()
     write_in_background()
-    logging.configure(options.format, options.level)  # type: ignore[arg-type]
+    logging.configure(options.format, options.level, is_final=True)  # type: ignore[arg-type]
 
 
 def stop_signals() -> asyncio.Event:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, TextIO
 
 from wxbridge.core.lean_imports import stand_ins
 from wxbridge.core.text.error_words import tell_sentence
@@ -37,8 +38,10 @@ def speak(language: Language) -> None:
 
 
 def _translate(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if not _language:
+        return event
     event["event"] = _words.get(event.get("event", ""), event.get("event", ""))
-    for name in _REASONS if _language else ():
+    for name in _REASONS:
         if isinstance(event.get(name), str):
             event[name] = _tell(event[name])
     return event
@@ -48,30 +51,48 @@ def _tell(reason: str) -> str:
     return tell_sentence(reason, _language[0], sections=("errors",))
 
 
-def _render_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    """Write a line without colours, as structlog's ConsoleRenderer does, in a quarter of its time."""
-    head = f"{event.pop('timestamp', '')} [{event.pop('level', ''):<8}] {event.pop('event', '')}"
-    trace = event.pop("exception", None)
-    rest = "".join(f" {name}={value!r}" for name, value in event.items() if name not in _HIDDEN_FIELDS)
-    return f"{head}{rest}\n{trace}" if trace else head + rest
+def _render_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    """Write a line without colours, as structlog's ConsoleRenderer does behind those that stamp an event.
+
+    All in one, as there is a line for each alert.
+    """
+    if event.get("exc_info"):
+        event = structlog.processors.format_exc_info(logger, method, event)
+    event = _translate(logger, method, event)
+    now = datetime.now().isoformat()  # noqa: DTZ005 - people read it, on the machine's clock
+    what, trace = event.pop("event", ""), event.pop("exception", None)
+    rest = "".join([f" {name}={value!r}" for name, value in event.items() if name not in _HIDDEN_FIELDS])
+    return f"{now} [{method:<8}] {what}{rest}" + (f"\n{trace}" if trace else "")
 
 
-def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
+class _Writer:
+    """Writes each line to a stream at once; that needs no lock, nor a flush where the stream is standard error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def debug(self, line: str) -> None:
+        """Write a line."""
+        self._stream.write(line + "\n")
+
+    info = warning = error = critical = debug
+
+
+def configure(log_format: LogFormat = "auto", level: str = "info", *, is_final: bool = False) -> None:
     """Send our events and those of libraries (warnings only) to standard error in one format.
 
     Args:
         log_format: `auto` is colours on a terminal, else plain text.
         level: The least level of our own events that is written: `debug`, `info`, `warning`, `error`.
+        is_final: Whether nothing is configured again in this process; loggers are then not made anew for each line.
     """
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=log_format == "json"),
     ]
     renderer: Any
     if log_format == "text" or (log_format == "auto" and not sys.stderr.isatty()):
-        shared += [structlog.processors.format_exc_info, _translate]
-        renderer = _render_line
+        shared, renderer = [], _render_line
     elif log_format == "json":
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -95,10 +116,10 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     # Ours go the straight way: through `logging` a line costs three times as much, and there is one for each alert.
-    writer = structlog.WriteLogger(sys.stderr)
+    writer = _Writer(sys.stderr)
     structlog.configure(
         processors=[*shared, renderer],
         logger_factory=lambda *_: writer,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=is_final,
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import queue
 import select
 import sys
 import threading
 import time
-from collections import deque
 from pathlib import Path
 from typing import TextIO
 
@@ -35,14 +35,13 @@ class BackgroundOutput(io.TextIOBase):
         super().__init__()
         self._like = like
         self._descriptor = like.fileno()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._hurry = threading.Event()
         """Set where somebody waits for what was put."""
-        self._queue: deque[bytes] = deque()
+        self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
+        """Whole lines, and what is to be set once all before it is written or dropped."""
         self._queued_bytes = 0
         self._unfinished = ""
-        self._put = 0
-        self._handled = 0
         self._is_torn = False
         self.dropped_lines = 0
         """Lines that were not written: the queue was full, or the descriptor did not take them."""
@@ -67,7 +66,7 @@ class BackgroundOutput(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Take a text; its whole lines are written by the thread."""
-        with self._changed:
+        with self._lock:
             lines, end, self._unfinished = (self._unfinished + text).rpartition("\n")
             if end or len(self._unfinished) > _MAX_BYTES_PER_WRITE:
                 self._put_bytes(lines + end)
@@ -75,7 +74,7 @@ class BackgroundOutput(io.TextIOBase):
 
     def flush(self) -> None:
         """Have a line that has no end yet written too; waits for nothing."""
-        with self._changed:
+        with self._lock:
             text, self._unfinished = self._unfinished, ""
             self._put_bytes(text)
 
@@ -86,38 +85,45 @@ class BackgroundOutput(io.TextIOBase):
         if self._queued_bytes + len(data) > MAX_QUEUED_BYTES:
             self.dropped_lines += _count_lines(data)
             return
-        self._queue.append(data)
+        self._queue.put(data)
         self._queued_bytes += len(data)
-        self._put += 1
-        self._changed.notify_all()
 
     def drain(self, seconds: float) -> bool:
         """Wait until all that was put so far is written or dropped; False where that takes longer."""
         self.flush()
+        done = threading.Event()
+        self._queue.put(done)
         self._hurry.set()
-        with self._changed:
-            wanted = self._put
-            return self._changed.wait_for(lambda: self._handled >= wanted, seconds)
+        return done.wait(seconds)
 
     def _write_queued(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue)
-                chunks = [self._queue.popleft()]
-                while self._queue and sum(map(len, chunks)) < _MAX_BYTES_PER_WRITE:
-                    chunks.append(self._queue.popleft())
-            data = b"".join(chunks)
-            left = self._write_bytes(b"\n" + data if self._is_torn else data)
-            with self._changed:
-                self._queued_bytes -= len(data)
-                self._handled += len(chunks)
+            data, waiters = self._take()
+            if data:
+                left = self._write_bytes(b"\n" + data if self._is_torn else data)
                 self._is_torn = 0 < len(left) < len(data) and not data.endswith(b"\n" + left)
-                self.dropped_lines += _count_lines(left)
-                self._changed.notify_all()
-                is_behind = self._queued_bytes >= _MAX_BYTES_PER_WRITE
-            if not is_behind:
+                with self._lock:
+                    self._queued_bytes -= len(data)
+                    self.dropped_lines += _count_lines(left)
+            for each in waiters:
+                each.set()
+            if self._queued_bytes < _MAX_BYTES_PER_WRITE:
                 self._hurry.wait(GATHER_SECONDS)
                 self._hurry.clear()
+
+    def _take(self) -> tuple[bytes, list[threading.Event]]:
+        """Wait for something, and give what is to be written together, and who waits for it."""
+        chunks: list[bytes] = []
+        waiters: list[threading.Event] = []
+        size = 0
+        while not (chunks or waiters) or (size < _MAX_BYTES_PER_WRITE and not self._queue.empty()):
+            one = self._queue.get()
+            if isinstance(one, bytes):
+                chunks.append(one)
+                size += len(one)
+            else:
+                waiters.append(one)
+        return b"".join(chunks), waiters
 
     def _write_bytes(self, data: bytes) -> bytes:
         """Write to the descriptor, however long that takes; gives what it did not take."""
