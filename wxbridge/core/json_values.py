@@ -31,6 +31,8 @@ _LENIENT = json.JSONDecoder(strict=False)
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _STRING_OR_COMMA = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|,(?=\s*[}\]])', re.DOTALL)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_LENIENT = json.JSONDecoder(strict=False)
+"""Takes raw line ends and tabs in strings. `json.loads` would make one for each text."""
 _NO_ESCAPE = re.compile(r'\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
 _BACKSLASH = re.compile(r'\\(["\\])?')
 _UNCLEAN_ESCAPE = re.compile(r"\\(?:[bfrt]|u(?:00[0189]|007f|20[26]|d[89a-f]))", re.IGNORECASE)

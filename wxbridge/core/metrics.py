@@ -124,7 +124,8 @@ class Metrics:
             counters = self._of_sources[source] = self.accepted.labels(source), self.deduplicated.labels(source)
         accepted, deduplicated = counters
         accepted.inc(queued)
-        deduplicated.inc(duplicates)
+        if duplicates:
+            deduplicated.inc(duplicates)
 
     def write_exposition(self) -> bytes:
         """Write everything in Prometheus' text format."""

@@ -34,11 +34,11 @@ async def take_post(request: web.Request) -> web.Response:
     body = await read_body(request)
     asked = _read_query(services, request)
     accepted = await _accept(services, source, body, request, asked.targets)
-    targets = services.alerts.settings.targets
     if asked.problems:
         # It is stored, for the operators and for those targets that could be told.
         request[TOLD_OPERATORS] = True
         raise web.HTTPBadRequest(text=" ".join(asked.problems))
+    targets = services.alerts.settings.targets if asked.targets else {}
     if unknown := [shorten_name(each.name) for each in asked.targets if each.name not in targets]:
         # It is stored, for the operators and for those targets that there are.
         request[TOLD_OPERATORS] = True
@@ -77,6 +77,8 @@ class _QueryRequest:
 def _read_query(services: WebServices, request: web.Request) -> _QueryRequest:
     """Read which targets are asked for, and which robot it is and who is mentioned where a target leaves that open."""
     asked, query = _QueryRequest(), request.query
+    if not query:
+        return asked
     mention = [word.strip() for given in query.getall("mention", ()) for word in given.split(",")][:MAX_MENTIONED]
     for name in _read_targets(request):
         target = services.channels.targets.get(name)
