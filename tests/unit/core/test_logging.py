@@ -106,6 +106,18 @@ def test_configuring_twice_says_everything_once(capsys: pytest.CaptureFixture[st
     assert len(lines(capsys)) == 1
 
 
+def test_a_logger_that_is_made_once_writes_every_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text", is_final=True)
+    logger = structlog.get_logger()
+    logger.info("one", alerts=1)
+    logger.info("two")
+    logger.bind(target="ops").warning("three")
+    one, two, three = lines(capsys)
+    assert one.endswith(" [info    ] one alerts=1")
+    assert two.endswith(" [info    ] two")
+    assert three.endswith(" [warning ] three target='ops'")
+
+
 def test_no_colours_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("auto")
     structlog.get_logger().error("plain", key="value")
