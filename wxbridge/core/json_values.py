@@ -26,8 +26,6 @@ _MAX_UNSEEN_SHARE = 0.1
 """Of a text's characters that may be control characters or could not be decoded; what has more is no text."""
 _MAX_EXACT = 2.0**53
 """From here on not every whole number is a float."""
-_LENIENT = json.JSONDecoder(strict=False)
-"""Takes raw line ends in strings."""
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _STRING_OR_COMMA = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|,(?=\s*[}\]])', re.DOTALL)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
