@@ -17,11 +17,11 @@ from wxbridge.alerts.severity import (
     EMOJI,
     MESSAGE_EMOJI,
     emoji_of,
+    find_severity,
     find_spokesman,
     is_failed_rule,
     own_word_of,
     severity_name,
-    severity_of,
     word_of,
     worst_first,
 )
@@ -183,13 +183,15 @@ def _write_rules(group: AlertGroup, language: Language) -> str:
 
 def _write_state(alert: Alert, language: Language) -> str:
     """What the sender says of an alert's state besides: in our words where it is one of Grafana's reasons."""
+    if not alert.state:
+        return ""
     if is_failed_rule(alert):
         return say("alerts.rule_failed", language)
     if alert.source == "grafana" and has_text(f"alerts.grafana_reason.{alert.state}"):
         return say(f"alerts.grafana_reason.{alert.state}", language)
     if has_text(f"alerts.outcome.{alert.state}"):
         return say(f"alerts.outcome.{alert.state}", language)
-    return say("alerts.state", language, state=alert.state) if alert.state else ""
+    return say("alerts.state", language, state=alert.state)
 
 
 def _write_update(alert: Alert, language: Language) -> str:
@@ -234,7 +236,8 @@ def write_value(value: Value, language: Language, unit: str = "", known: Mapping
 
 def write_severity(alert: Alert, language: Language, shown: str = "") -> list[str]:
     """How bad an alert is: the sender's own word, else ours, where no line of `shown` begins with it."""
-    own, severity = own_word_of(alert), severity_of(alert)
+    own = own_word_of(alert)
+    severity = find_severity(alert, own)
     word = say(f"alerts.severity.{severity}", language) if severity else ""
     if own.strip().casefold() in ("", severity, word.casefold()):
         return [word] if word and not any(_begins_with(line, word) for line in shown.split("\n")) else []
@@ -330,7 +333,8 @@ def _write_details(alert: Alert, reader: _TextReader, shown: str, shared: _Share
     labels = {name: text for name, text in _without_severity(alert).items() if name not in shared.labels}
     is_told = shared.has_severity or (shared is not _NOTHING_SHARED and alert.status is not AlertStatus.FIRING)
     severity = [] if is_told else write_severity(alert, language, shown)
-    lines.append(write_labels(labels, "\n".join([shown, *lines]), _most_labels([alert]), alert.labels, severity))
+    if labels or severity:
+        lines.append(write_labels(labels, "\n".join([shown, *lines]), _most_labels([alert]), alert.labels, severity))
     lines.append(write_times(alert, language, reader.timezone, reader.now))
     lines += _write_links(links_of(alert, reader.pages), language, shared.links)
     return [line for line in lines if line]

@@ -445,7 +445,7 @@ class AlertPipeline:
         format_ = destination.format if destination else "text"
         mentions = self._find_mentions(part, destination, now)
         bodies = render.build_bodies(text, group, capabilities, language, part.note, mentions, format_)
-        whose = ":".join(word for word in (group.source, name, recipient, part.share) if word)
+        whose = ":".join(filter(None, (group.source, name, recipient, part.share)))
         return Notification(
             source=group.source,
             target=name,

@@ -81,7 +81,7 @@ def build_bodies(
     markdown already (`escape_for`), the note is not.
     """
     escape = escape_for(capabilities, format)
-    whole = "\n\n".join(part for part in (escape(note) if escape else note, text) if part)
+    whole = "\n\n".join(filter(None, (escape(note) if escape else note, text)))
     if format != "text":
         if escape:
             colours = capabilities.colours and format == "markdown"

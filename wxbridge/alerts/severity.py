@@ -24,12 +24,18 @@ def own_word_of(alert: Alert) -> str:
 
 
 def _own_word(labels: Mapping[str, str], source: str) -> str:
-    return next((labels[name] for name in find_severity_labels(labels, source)), "")
+    names = find_severity_labels(labels, source)
+    return labels[names[0]] if names else ""
 
 
 def severity_of(alert: Alert) -> Severity | None:
     """How bad an alert is, whoever sent it; None where it does not say so in a word that is known."""
-    return alert.severity or BUILT_IN.find(own_word_of(alert), alert.source)
+    return find_severity(alert, own_word_of(alert))
+
+
+def find_severity(alert: Alert, own: str) -> Severity | None:
+    """Find how bad an alert is as `severity_of` does, by its sender's own word for it."""
+    return alert.severity or BUILT_IN.find(own, alert.source)
 
 
 def severity_name(alert: Alert) -> str:
@@ -46,7 +52,7 @@ def name_severity(labels: Mapping[str, str], source: str, severity: str | None =
 def severity_words(alert: Alert) -> LabelWords:
     """The label `severity` that matchers see: the normalised one, in every language, and the sender's own word."""
     own = own_word_of(alert)
-    return _words(alert.severity or BUILT_IN.find(own, alert.source), own)
+    return _words(find_severity(alert, own), own)
 
 
 @lru_cache(4096)

@@ -56,7 +56,7 @@ def statement_of(alert: Alert | None) -> str:
     """
     if alert is None:
         return ""
-    said = [alert.title, strip_times(alert.link or "")]
+    said = [alert.title, strip_times(alert.link) if alert.link else ""]
     if UPDATE in alert.annotations and alert.status is not AlertStatus.RESOLVED:
         said += [alert.annotations.get(name, "") for name in (UPDATE, UPDATED_BY, "message")]
     return hashlib.blake2b("\0".join(said).encode(errors="surrogatepass"), digest_size=8).hexdigest()

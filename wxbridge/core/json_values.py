@@ -215,6 +215,8 @@ def _decode(body: bytes) -> str:
 
 def _check_count(text: str) -> None:
     """Raise `BadBody` where a JSON text holds too many values; it is not parsed for that."""
+    if len(text) <= MAX_JSON_VALUES:
+        return
     if _count_separators(text) > MAX_JSON_VALUES and _count_separators(_STRING.sub("", text)) > MAX_JSON_VALUES:
         raise BadBody(f"The JSON holds more than {MAX_JSON_VALUES:,} values.")
 

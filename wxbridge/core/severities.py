@@ -90,7 +90,9 @@ def find_severity_labels(labels: Mapping[str, str], source: str = "", table: Sev
     It is the first of those that may say so (`severity`, `level`, `priority`, …) whose word is in the table. Without
     one, `severity` counts whatever it says; the others may mean something else.
     """
-    # Asked several times of each alert: most say `severity`.
+    # Asked several times of each alert: most say `severity`, and those of Grafana's old rules have no labels.
+    if not labels:
+        return []
     name = "severity" if "severity" in labels and table.find(labels["severity"], source) else ""
     if not name:
         named = sorted([(place, name) for name in labels if (place := _place_of(name)) is not None])

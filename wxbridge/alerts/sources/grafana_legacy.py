@@ -19,12 +19,12 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 NAME = "grafana"
 
 _STATUS = {"alerting": AlertStatus.FIRING, "ok": AlertStatus.RESOLVED, "no_data": AlertStatus.NO_DATA}
-_KNOWN = ("title", "ruleName", "state", "message", "evalMatches", "ruleUrl", "rule_url", "ruleId")
+_KNOWN = frozenset(("title", "ruleName", "state", "message", "evalMatches", "ruleUrl", "rule_url", "ruleId"))
 
 
 def read(data: Any, source: str = NAME) -> AlertGroup:
     """Read a decoded body. One without any field of a legacy notification is free text, of `source`."""
-    if not isinstance(data, dict) or not any(name in data for name in _KNOWN):
+    if not isinstance(data, dict) or _KNOWN.isdisjoint(data):
         return as_free_text(source, data)
     alert = _alert(data)
     if as_text(data.get("orgId")) == "0":
