@@ -11,7 +11,6 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +39,8 @@ from tests.fakes.grown_database import grow
 
 SIZES = (0, 10_000, 100_000, 1_000_000)
 """Alerts that are kept, each with what came in, what was told and from when to when it fired."""
-RUNS = 3
-SECONDS = 5
+RUNS = 5
+SECONDS = 3
 READY_SECONDS = 120.0
 """What a start may take, with a schema to be brought up to date."""
 DRAIN_SECONDS = 120.0
@@ -67,7 +66,7 @@ OLDER_BOTS = {
 }
 """What stood in the bridge's place, and the least that it could be; by the script in `older_design`."""
 TIMES_OLDER = 2.0
-"""How much faster than each of them the bridge is to take alerts, on an empty database."""
+"""How much faster than each of them the bridge is to take alerts, on an empty database; they take turns."""
 SHARE_AT_MOST = 0.9
 """Of the rate of an empty database, at the largest size."""
 
@@ -81,6 +80,8 @@ class Measured:
     """Where its package is."""
     state: Path
     rates: dict[int, list[float]] = field(default_factory=dict)
+    older: dict[str, list[float]] = field(default_factory=dict)
+    """The rates of older bots, each beside one of its own on an empty database."""
     cpu: dict[int, list[float]] = field(default_factory=dict)
     """Milliseconds of CPU time for each alert taken and delivered."""
     ready: dict[int, float] = field(default_factory=dict)
@@ -105,15 +106,12 @@ async def measure(place: Place) -> list[Row]:
     if against := os.environ.get("WXBRIDGE_BENCH_AGAINST"):
         measured.insert(0, Measured("before", Path(against), place.path / "before"))
     sizes = _sizes()
-    older: dict[str, list[float]] = {name: [] for name in OLDER_BOTS}
     for size in sizes:
         for each in measured:
             await _measure_size(place, each, size, gateway, last=size == sizes[-1])
-        for name, script in OLDER_BOTS.items():
-            older[name] += await _older(place, gateway, script)
-    return [row for each in measured for row in _rows(each, older)] + [
+    return [row for each in measured for row in _rows(each)] + [
         Row(f"growth: {name} (in memory), sending by gRPC, 16 connections", rates, "/s", digits=0)
-        for name, rates in older.items()
+        for name, rates in measured[-1].older.items()
     ]
 
 
@@ -139,9 +137,17 @@ async def _measure_size(place: Place, it: Measured, size: int, gateway: str, *, 
     await post_for(Load(place, f"{url}/hooks/grafana", 16, f"warm-{it.name}-{size}", 1))
     if last or not size:
         await _price(place, it, size, process, url)
+    bots = {} if size else {name: await _start_older(place, script) for name, script in OLDER_BOTS.items()}
     for run in range(RUNS):
         load = await post_for(Load(place, f"{url}/hooks/grafana", 16, f"{it.name}-{size}-{run}", SECONDS))
         it.rates.setdefault(size, []).append(load.rate)
+        if bots:
+            await _drain(it, process)
+        for number, (name, bot) in enumerate(bots.items()):
+            load = await post_for(Load(place, bot.url, 16, f"older-{number}-{run}", SECONDS))
+            it.older.setdefault(name, []).append(load.rate)
+    for bot in bots.values():
+        await place.stop(bot.process)
     if last:
         await _ask_pages(it, url)
     if last or not size:
@@ -205,32 +211,39 @@ async def _listing(it: Measured, words: str, config: Path) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-async def _older(place: Place, gateway: str, name: str) -> list[float]:
-    port = free_port()
+@dataclass(frozen=True)
+class _OlderBot:
+    """What stood in the bridge's place, as it runs."""
+
+    process: Process
+    url: str
+
+
+async def _start_older(place: Place, name: str) -> _OlderBot:
+    # At a gateway of its own: each tells all who listen what is said there.
+    gateway, port = await start_simulator(place), free_port()
     script = Path(__file__).parent / "older_design" / name
     environment = {"PYTHONPATH": str(ROOT)}
     process = await place.spawn(sys.executable, str(script), str(port), gateway, TOKEN, environment=environment)
-    url = f"http://127.0.0.1:{port}/"
+    bot = _OlderBot(process, f"http://127.0.0.1:{port}/")
     await until_answers(process, port, "/", limit=20)
-    await post_for(Load(place, url, 16, "older-warm", 1))
-    rates = [(await post_for(Load(place, url, 16, f"older-{run}", SECONDS))).rate for run in range(RUNS)]
-    await place.stop(process)
-    return rates
+    await post_for(Load(place, bot.url, 16, "older-warm", 1))
+    return bot
 
 
 # ---------------------------------------------------------------- what is shown
 
 
-def _rows(it: Measured, older: Mapping[str, list[float]]) -> list[Row]:
+def _rows(it: Measured) -> list[Row]:
     rows = []
     here = it.name == "wxbridge"
     first, last = min(it.rates), max(it.rates)
     for size, rates in it.rates.items():
         rows.append(Row(f"growth: {it.name}, taken and delivered at {size:,}", rates, "/s", digits=0,
                         note=f"start → ready {it.ready[size]:.0f} ms"))  # fmt: skip
-    for name, rates in older.items():
-        times = Row("", it.rates[first]).median / Row("", rates).median
-        rows.append(Row(f"growth: {it.name}, rate at {first} to that of {name}", [times], "",
+    for name, rates in it.older.items():
+        times = [own / other for own, other in zip(it.rates[first], rates, strict=True)]
+        rows.append(Row(f"growth: {it.name}, rate at {first} to that of {name}", times, "",
                         TIMES_OLDER if here else None, at_least=True, digits=2))  # fmt: skip
     share = Row("", it.rates[last]).median / Row("", it.rates[first]).median
     rows.append(Row(f"growth: {it.name}, rate at {last:,} to that at {first}", [share], "",
