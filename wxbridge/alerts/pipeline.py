@@ -218,7 +218,9 @@ class AlertPipeline:
             if due is None:
                 absorbed += not any(each.held for each in some)
                 continue
-            due = replace(due, share=_share_key(due.group, group), group=told_before.mark_reminders(known, due, now))
+            marked, share = told_before.mark_reminders(known, due, now), _share_key(due.group, group)
+            if share or marked is not due.group:
+                due = replace(due, share=share, group=marked)
             due = self._add_pictures(due, now)
             composed.append(due)
             # Where the log tells a repeat from news, it decides: also within the time of a sender's retries.
@@ -237,7 +239,8 @@ class AlertPipeline:
         if not accepted.queued:
             # A repeat of what was told brings no picture that would count.
             self._give_back_pictures(composed)
-        accepted = replace(accepted, duplicates=accepted.duplicates + absorbed)
+        if absorbed:
+            accepted = replace(accepted, duplicates=accepted.duplicates + absorbed)
         log.info(
             "alert accepted",
             source=source, title=group.title[:120], alerts=len(group.alerts),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from datetime import tzinfo
 from pathlib import Path
 
@@ -13,6 +15,8 @@ DEFAULT_TEMPLATE = "default"
 """The template that takes the place of the built-in text for everybody, where the folder has it."""
 TEMPLATE_ENDINGS = ("", ".j2", ".txt", ".txt.j2")
 """What a template's file may end in; jobs.yaml names it with or without."""
+LOOK_SECONDS = 1.0
+"""Between two looks whether there is one, as that is asked for every alert."""
 _NAME = re.compile(r"\w[\w .-]*(?:/\w[\w .-]*)*")
 
 
@@ -21,14 +25,21 @@ class TemplateError(WxbridgeError):
 
 
 class TemplateFolder:
-    """The templates of a folder, which need not exist, and the language and time zone of their texts."""
+    """The templates of a folder, which need not exist, and the language and time zone of their texts.
 
-    def __init__(self, path: Path, language: Language, timezone: tzinfo) -> None:
+    `clock` tells monotonic seconds.
+    """
+
+    def __init__(
+        self, path: Path, language: Language, timezone: tzinfo, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.path = path
         self.language: Language = language
         self.timezone = timezone
-        self._default = 0, False
-        """When the folder last changed, in nanoseconds, and whether it had a default then."""
+        self._clock = clock
+        self._look_at = 0.0
+        """When to look again whether there is a default."""
+        self._has_default = False
 
     def names(self) -> list[str]:
         """The files of the folder that jobs.yaml may name."""
@@ -46,11 +57,8 @@ class TemplateFolder:
             return None
 
     def has_default(self) -> bool:
-        """Whether the folder has a template for everybody. Cheap: it is asked for every alert."""
-        try:
-            changed = self.path.stat().st_mtime_ns
-        except OSError:
-            return False
-        if changed != self._default[0]:
-            self._default = changed, self.find(DEFAULT_TEMPLATE) is not None
-        return self._default[1]
+        """Whether the folder has a template for everybody, or had one within `LOOK_SECONDS`."""
+        now = self._clock()
+        if now >= self._look_at:
+            self._look_at, self._has_default = now + LOOK_SECONDS, self.find(DEFAULT_TEMPLATE) is not None
+        return self._has_default

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxbridge.alerts.alert_text import write_text
-from wxbridge.alerts.template_folder import TemplateError
+from wxbridge.alerts.template_folder import LOOK_SECONDS, TemplateError
 from wxbridge.alerts.template_rendering import MAX_ALERTS_PER_TEMPLATE
 from wxbridge.alerts.templates import Templates, render_or_explain
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
@@ -211,9 +211,11 @@ def test_a_file_that_cannot_be_read_falls_back_too(folder: Path) -> None:
 
 
 def test_the_template_called_default_takes_the_place_of_the_built_in_text(folder: Path) -> None:
-    templates = Templates(folder, "en", UTC)
+    seconds = 1.0
+    templates = Templates(folder, "en", UTC, clock=lambda: seconds)
     assert render_or_explain(templates, None, GROUP, "ops", NOW) == (write_text(GROUP, "en", UTC, NOW), None)
     (folder / "default.txt").write_text("ours: {{ title }}")
+    seconds += LOOK_SECONDS
     (folder / "other").write_text("other")
     assert render_or_explain(templates, None, GROUP, "ops", NOW) == ("ours: HighCPU (2 firing, 1 resolved)", None)
     assert render_or_explain(templates, "other", GROUP, "ops", NOW) == ("other", None)
