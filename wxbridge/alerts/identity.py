@@ -13,7 +13,7 @@ def identify(alert: Alert) -> str:
     return _identify(alert.source, alert.fingerprint, alert.sender) if alert.fingerprint else ""
 
 
-@lru_cache(1024)
+@lru_cache(4096)
 def _identify(source: str, fingerprint: str, sender: str) -> str:
     whose = f"\0{sender}" if sender else ""
     return hash_text(f"{source}\0{fingerprint}{whose}")
