@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from bench.common import ROOT, Place, Row
 
 SIZES = (0, 10_000, 100_000, 1_000_000)
-RUNS = 3
+RUNS = 7
 GOAL = 1.5
 """Milliseconds."""
 
@@ -33,14 +33,20 @@ async def measure(place: Place) -> list[Row]:
         codes = {"before": Path(against)} | codes
     given = os.environ.get("WXBRIDGE_BENCH_SIZES")
     sizes = [int(size) for size in given.split(",")] if given else SIZES
+    found: dict[tuple[str, int], list[dict[str, float]]] = {(name, size): [] for size in sizes for name in codes}
+    for name, size in found:
+        # What is copied until it is so much.
+        await _take(codes[name], 0, place.path / f"{name}-{size}")
+    # By turns: the machine is not equally fast all the time.
+    for _ in range(RUNS):
+        for (name, size), runs in found.items():
+            runs.append(await _take(codes[name], size, place.path / f"{name}-{size}"))
     costs: dict[str, Costs] = {name: {} for name in codes}
     notes: dict[tuple[str, int], str] = {}
-    for size in sizes:
-        for name, code in codes.items():
-            found = [await _take(code, size, place.path / name) for _ in range(RUNS)]
-            costs[name][size] = [each["main"] + each["others"] for each in found]
-            main = statistics.median(each["main"] for each in found)
-            notes[name, size] = f"{main:.2f} of it the event loop's thread"
+    for (name, size), runs in found.items():
+        costs[name][size] = [each["main"] + each["others"] for each in runs]
+        main = statistics.median(each["main"] for each in runs)
+        notes[name, size] = f"{main:.2f} of it the event loop's thread"
     if picture := os.environ.get("WXBRIDGE_BENCH_PICTURE"):
         draw(costs["wxbridge"], Path(picture))
     rows = [
