@@ -33,8 +33,7 @@ def prepare_group(group: AlertGroup, instance: str = "", severities: SeverityTab
     """Bound a group's texts, name its sender (by `instance`, else as the body says), and read its severities."""
     instance = instance.strip()[:MAX_SENDER_CHARS]
     group = group.with_alerts([name_severity(_prepare(alert, instance), severities) for alert in group.alerts])
-    title, text = _cut(group.title), group.text and _cut(group.text, MAX_TEXT_CHARS)
-    return group if title is group.title and text is group.text else replace(group, title=title, text=text)
+    return replace(group, title=_cut(group.title), text=group.text and _cut(group.text, MAX_TEXT_CHARS))
 
 
 def name_severity(alert: Alert, severities: SeverityTable) -> Alert:

@@ -218,9 +218,7 @@ class AlertPipeline:
             if due is None:
                 absorbed += not any(each.held for each in some)
                 continue
-            marked, share = told_before.mark_reminders(known, due, now), _share_key(due.group, group)
-            if share or marked is not due.group:
-                due = replace(due, share=share, group=marked)
+            due = replace(due, share=_share_key(due.group, group), group=told_before.mark_reminders(known, due, now))
             due = self._add_pictures(due, now)
             composed.append(due)
             # Where the log tells a repeat from news, it decides: also within the time of a sender's retries.
@@ -239,8 +237,7 @@ class AlertPipeline:
         if not accepted.queued:
             # A repeat of what was told brings no picture that would count.
             self._give_back_pictures(composed)
-        if absorbed:
-            accepted = replace(accepted, duplicates=accepted.duplicates + absorbed)
+        accepted = replace(accepted, duplicates=accepted.duplicates + absorbed)
         log.info(
             "alert accepted",
             source=source, title=group.title[:120], alerts=len(group.alerts),
@@ -322,9 +319,7 @@ class AlertPipeline:
             for alert in part.group.alerts or (None,)
         ]  # fmt: skip
         known = self.state.known
-        return [
-            replace(each, is_told=True) if told_before.is_told(known, each, heard, now) else each for each in pending
-        ]
+        return [replace(each, is_told=told_before.is_told(known, each, heard, now)) for each in pending]
 
     def _hearings(self, heard: HeardGroup, routed: Sequence[RoutedGroup], now: float) -> dict[str, Hearing]:
         timeouts: dict[str, list[float]] = {}

@@ -26,6 +26,11 @@ def test_a_copy_has_the_changes_and_nothing_that_was_computed_of_the_old_fields(
     assert hash(moved) == hash(Point(3, 2))
 
 
+def test_nothing_is_copied_where_nothing_changes() -> None:
+    point = Point(1, 2)
+    assert replace(point, x=point.x) is point
+
+
 def test_a_field_that_there_is_not_is_refused() -> None:
     with pytest.raises(AssertionError, match="no such field"):
         replace(Point(1), z=1)
