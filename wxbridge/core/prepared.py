@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Dialect
@@ -20,6 +20,7 @@ MAX_KEYS = 512
 _DOUBLE = 701
 """How PostgreSQL calls the type of a number with a fraction, without which SQLAlchemy reads none; others ignore it."""
 
+T = TypeVar("T")
 Processor = Callable[[Any], Any]
 Parameters = Mapping[str, Any]
 
@@ -99,10 +100,8 @@ class PreparedStatement:
         found: list[Any] = []
         for start in range(0, len(keys), MAX_KEYS):
             chunk = keys[start : start + MAX_KEYS]
-            # A few sizes, so that a few texts are prepared; a key that is named twice is found once.
-            size = 1 << (len(chunk) - 1).bit_length()
-            compiled = self._find(connection, size)
-            filled = [*chunk, *[chunk[-1]] * (size - len(chunk))]
+            filled = fill_up(chunk)
+            compiled = self._find(connection, len(filled))
             named = {f"{self._keys}_{place}": key for place, key in enumerate(filled, 1)}
             found += self._select(connection, compiled, {**(parameters or {}), **named})
         return found
@@ -138,6 +137,14 @@ class PreparedStatement:
             after=[(place, process) for place, process in after if process],
             make_row=_make_row_type([column.key for column in columns]) if columns else tuple,
         )
+
+
+def fill_up(keys: Sequence[T]) -> Sequence[T]:
+    """Repeat the last of some keys until there are 1, 2, 4, … of them, so that only a few texts are prepared.
+
+    A key that is named twice is found once. There is one at least.
+    """
+    return [*keys, *[keys[-1]] * ((1 << (len(keys) - 1).bit_length()) - len(keys))]
 
 
 def _make_row_type(names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:

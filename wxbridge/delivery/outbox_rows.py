@@ -22,7 +22,7 @@ from wxbridge.core.model import (
     Priority,
     Text,
 )
-from wxbridge.core.prepared import PreparedStatement
+from wxbridge.core.prepared import PreparedStatement, fill_up
 from wxbridge.core.schema import messages, notifications
 from wxbridge.core.text.normalise import clean_text, replace_surrogates
 
@@ -113,10 +113,9 @@ class RepeatFinder:
         self._keys = {row.dedupe_key for row in _KEYS_SINCE.rows_of(connection, list(keys), {"since": since})}
         self._newest: dict[str, tuple[str | None, float]] = {}
         for chunk in in_chunks(groups, MAX_GROUPS):
-            # A few sizes, so that a few texts are prepared; a group that is named twice is found once.
-            count = 1 << (len(chunk) - 1).bit_length()
-            named = {f"group_{place}": chunk[min(place, len(chunk) - 1)] for place in range(count)}
-            for group, key, created_at in _newest_of(count).rows(connection, named):
+            filled = fill_up(chunk)
+            named = {f"group_{place}": group for place, group in enumerate(filled)}
+            for group, key, created_at in _newest_of(len(filled)).rows(connection, named):
                 self._newest[group] = (key, created_at)
 
     def is_repeat(self, item: Notification) -> bool:
