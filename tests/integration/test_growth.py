@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.fakes.grown_database import COPIED, grow
-from tests.fakes.statements import Statement, recording
+from tests.fakes.statements import Statement, StatementRecorder, recording
 from tests.integration.web.console.console_harness import TOKEN, ConsoleBridge, alert, group, running
 from wxbridge.alerts.reminders import Reminders
 from wxbridge.core.model import MessageState
 from wxbridge.delivery.timeline import MAX_NOTIFICATIONS_SEARCHED
 
-KEPT = 20_000
-FIRING = 6_000
+KEPT, FIRING = 20_000, 6_000
 MOST_STEPS_MORE = 5_000
-"""That a statement may take more with so many alerts kept than with a handful: a quarter of a step for each."""
+"""That a statement may take more with so many alerts than with a handful: less than a step for each that fires."""
 SEARCHED = ("lower(messages.text)", "lower(received.title)")
 """Where a text is searched for, each row is read: `MAX_NOTIFICATIONS_SEARCHED` at a time."""
 BY_KEY = re.compile(r'\b(\w+)\."?(key|dedupe_key|dedupe_group|notification_id|received_id|alert)"? (?:= \?|IN \(\?)')
@@ -66,16 +66,24 @@ def is_listed(statement: Statement) -> bool:
     return " LIMIT " in statement.text.replace("\n", " ") or bool(re.search(r"max\(|min\(", statement.text))
 
 
-async def test_no_statement_reads_what_is_done_with(tmp_path: Path) -> None:
+async def work_on(
+    tmp_path: Path, work: Callable[[ConsoleBridge], Awaitable[None]], kept: int, *, is_firing: bool = False
+) -> tuple[StatementRecorder, StatementRecorder]:
+    """Have a bridge do some work with a handful of alerts and with many; give the statements that it ran in each."""
     async with running(tmp_path) as bench:
         await bench.fill()
     with recording() as few:
         async with running(tmp_path) as bench:
-            await use(bench)
-    grow(next(tmp_path.rglob("wxbridge.db")), KEPT)  # noqa: ASYNC240 - a test
+            await work(bench)
+    grow(next(tmp_path.rglob("wxbridge.db")), kept, is_firing=is_firing)  # noqa: ASYNC240 - a test
     with recording() as many:
         async with running(tmp_path) as bench:
-            await use(bench)
+            await work(bench)
+    return few, many
+
+
+async def test_no_statement_reads_what_is_done_with(tmp_path: Path) -> None:
+    few, many = await work_on(tmp_path, use, KEPT)
     assert len(many.statements) > 100
     assert KEPT < MAX_NOTIFICATIONS_SEARCHED
     slow = []
@@ -90,15 +98,7 @@ async def test_no_statement_reads_what_is_done_with(tmp_path: Path) -> None:
 
 
 async def test_what_is_named_by_its_key_is_found_by_it_however_much_fires(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
-        await bench.fill()
-    with recording() as few:
-        async with running(tmp_path) as bench:
-            await alert_and_end(bench)
-    grow(next(tmp_path.rglob("wxbridge.db")), FIRING, is_firing=True)  # noqa: ASYNC240 - a test
-    with recording() as many:
-        async with running(tmp_path) as bench:
-            await alert_and_end(bench)
+    few, many = await work_on(tmp_path, alert_and_end, FIRING, is_firing=True)
     named = {text: found for text in many.statements if (found := set(BY_KEY.findall(text)))}
     assert {table for found in named.values() for table, _ in found} > {"alerts", "episodes", "notifications"}
     slow = []

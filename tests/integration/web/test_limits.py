@@ -118,19 +118,23 @@ async def test_a_monitor_that_posts_now_and_then_keeps_its_connection(tmp_path: 
         writer.close()
 
 
-async def test_each_head_on_a_connection_has_the_whole_time(tmp_path: Path) -> None:
-    async with alone(tmp_path, limits=HttpLimits(head_seconds=1.0)) as server:
+async def test_each_head_on_a_connection_has_the_whole_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, later = asyncio.get_running_loop(), 0.0
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + later)
+    async with alone(tmp_path, limits=HttpLimits(head_seconds=30.0)) as server, asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(POST + b"Content-Length: 2\r\n\r\n{}")
-        async with asyncio.timeout(60):
-            assert (await reader.readline()).startswith(b"HTTP/1.1 202 ")
-            await reader.readuntil(b"}")
-            await asyncio.sleep(0.6)
-            writer.write(POST)
-            # More than a second after the first head, and less than that after this one.
-            await asyncio.sleep(0.6)
-            writer.write(b"Content-Length: 2\r\n\r\n{}")
-            assert (await reader.readline()).startswith(b"HTTP/1.1 202 ")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 202 ")
+        await reader.readuntil(b"}")
+        later = 20.0
+        writer.write(POST)
+        for _ in range(5):
+            await asyncio.sleep(0)  # what was written is read
+        # More than 30 s after the first head began, and less than that after this one.
+        later = 40.0
+        writer.write(b"Content-Length: 2\r\n\r\n{}")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 202 ")
         writer.close()
 
 
