@@ -96,8 +96,6 @@ def find_severity_labels(labels: Mapping[str, str], source: str = "", table: Sev
     name = "severity" if "severity" in labels and table.find(labels["severity"], source) else ""
     if not name:
         named = sorted([(place, name) for name in labels if (place := _place_of(name)) is not None])
-        if not named:
-            return []
         name = next((name for _, name in named if table.find(labels[name], source)), "")
         if not name:
             return [name for place, name in named if place == 0 and labels[name]][:1]

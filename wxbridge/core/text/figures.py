@@ -35,7 +35,7 @@ def write_figures(text: str) -> str:
     Only numbers that a program wrote, and that stand alone: with an exponent, or more than six digits, five of them
     behind the point.
     """
-    return text if not _POINT_OR_EXPONENT.search(text) else _IN_TEXT.sub(_write_found, text)
+    return _IN_TEXT.sub(_write_found, text) if _POINT_OR_EXPONENT.search(text) else text
 
 
 def _write_found(found: re.Match[str]) -> str:

@@ -71,6 +71,7 @@ def format_number(value: float | Decimal) -> str:
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     written = repr(value) if isinstance(value, float) else ""
+    # Of so few digits none is rounded away.
     if 0 < len(written) <= _DIGITS + 1 and "e" not in written:
         return _strip_zeros(written)
     exact = Decimal(written or value)
