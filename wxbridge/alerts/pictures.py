@@ -96,11 +96,7 @@ def ask_pictures(
 def give_pictures(group: AlertGroup, asked: Iterable[AskedPicture]) -> AlertGroup:
     """Give alerts of a group the pictures that they asked for, in `Alert.picture`; the others get none."""
     specs = {id(each.alert): each.compose() for each in asked}
-    return group.with_alerts([_with(alert, specs.get(id(alert))) for alert in group.alerts])
-
-
-def _with(alert: Alert, picture: PictureSpec | None) -> Alert:
-    return alert if alert.picture is picture else replace(alert, picture=picture)
+    return group.with_alerts([replace(alert, picture=specs.get(id(alert))) for alert in group.alerts])
 
 
 def image_of(alert: Alert) -> PictureSpec | None:
