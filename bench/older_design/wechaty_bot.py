@@ -1,13 +1,16 @@
 """The older bot as teams have it, for comparison: python-wechaty in one process with an HTTP endpoint.
 
 `python wechaty_bot.py PORT GATEWAY TOKEN`. A POST is written as a text, sent by `Room.say`, and answered then. It
-stores nothing, repeats nothing and keeps no order and no pace. `bot.py` beside it leaves wechaty's own objects out.
+stores nothing, repeats nothing and keeps no order and no pace. It logs what python-wechaty logs unless it is told not
+to, as the bridge logs what it does. `bot.py` beside it leaves wechaty's own objects out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,6 +28,7 @@ class Bot:
     def __init__(self, gateway: str, token: str, cache: Path) -> None:
         # It is only made to start on today's Python; nothing is changed of how wechaty sends.
         wechaty = compat.load(cache)
+        _log_again()
         from apscheduler.schedulers.asyncio import AsyncIOScheduler
         from wechaty_puppet import PuppetOptions
         from wechaty_puppet_service import PuppetService
@@ -59,6 +63,17 @@ class Bot:
         running = asyncio.create_task(self.wechaty.start())
         yield
         running.cancel()
+
+
+def _log_again() -> None:
+    """Have the loggers that the bridge silences log as by themselves: from INFO on, to standard error."""
+    from wechaty_puppet import get_logger
+
+    os.environ["WECHATY_LOG"] = "info"
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and logger.disabled:
+            logger.disabled = False
+            get_logger(name)
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Message, MessageState, Picture, Text
 from wxbridge.core.recent import RecentDict
@@ -21,10 +20,11 @@ class PictureCaptions:
     Several targets may lead into one chat.
     """
 
-    def __init__(self, outbox: Outbox, language: Language, targets: Mapping[str, TargetSettings]) -> None:
+    def __init__(self, outbox: Outbox, language: Language, chats: Mapping[str, str]) -> None:
         self._outbox = outbox
         self._language = language
-        self._targets = targets
+        self._chats = chats
+        """Which chat each target leads to."""
         self._last: dict[str, int] = {}
         """The notification that was sent last, by chat."""
         self._captioned = RecentDict[int, None](_MAX_CAPTIONED)
@@ -63,7 +63,7 @@ class PictureCaptions:
         """Find the notification that the chat was sent last. Raises `StorageError`."""
         chat = self._chat_of(message)
         if chat not in self._last:
-            targets = [name for name, target in self._targets.items() if _key(target, message.recipient) == chat]
+            targets = [name for name, its in self._chats.items() if _key(its, message.recipient) == chat]
             last = await self._outbox.find_last_sent(targets, message.recipient)
             if last is None:
                 return None
@@ -71,8 +71,8 @@ class PictureCaptions:
         return self._last[chat]
 
     def _chat_of(self, message: Message) -> str:
-        return _key(self._targets[message.target], message.recipient)
+        return _key(self._chats[message.target], message.recipient)
 
 
-def _key(target: TargetSettings, recipient: str | None) -> str:
-    return target.chat_key() if recipient is None else f"{target.chat_key()}\n{recipient}"
+def _key(chat: str, recipient: str | None) -> str:
+    return chat if recipient is None else f"{chat}\n{recipient}"

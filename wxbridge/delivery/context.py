@@ -96,6 +96,11 @@ class Lane:
         return self.is_online
 
     @cached_property
+    def chats(self) -> Mapping[str, str]:
+        """Which chat each target leads to (`TargetSettings.chat_key`); several may lead to one."""
+        return {name: target.chat_key() for name, target in self.targets.items()}
+
+    @cached_property
     def capabilities(self) -> Mapping[str, Capabilities]:
         """What can be carried to each target, which may be less than the channel can."""
         return {name: target.capabilities(self.channel.capabilities) for name, target in self.targets.items()}

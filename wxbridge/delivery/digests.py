@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from wxbridge.alerts.digest import Digest
-from wxbridge.config.types import Pace, TargetSettings
+from wxbridge.config.types import Pace
 from wxbridge.core.model import Notification, NotificationKind, Priority, WindowedChannel
 from wxbridge.delivery.context import DeliveryContext, Lane
 from wxbridge.delivery.outbox_statements import MergeableNotification, Replacement
@@ -40,21 +40,21 @@ async def merge_storms(context: DeliveryContext, lane: Lane) -> None:
     waiting: dict[str, int] = {}
     in_chat: Counter[str] = Counter()
     for name, target in lane.targets.items():
-        limit = max(_count_limit(lane, target, context.clock.monotonic()), target.digest_count * MESSAGES_PER_ALERT)
+        limit = max(_count_limit(lane, name, context.clock.monotonic()), target.digest_count * MESSAGES_PER_ALERT)
         counts = await context.outbox.count_mergeable(name, limit=limit)
         waiting[name] = counts.messages
-        in_chat[target.chat_key()] += counts.notifications
+        in_chat[lane.chats[name]] += counts.notifications
     # The largest first: where all share the channel's pace, its digest may be all the relief that the others need.
     for name in sorted(waiting, key=lambda name: -waiting[name]):
         target, count = lane.targets[name], waiting[name]
         others = sum(waiting.values()) - count
-        takes = lane.pacer.estimate(target.chat_key(), count, context.clock.monotonic(), others=others)
+        takes = lane.pacer.estimate(lane.chats[name], count, context.clock.monotonic(), others=others)
         is_scarce = singly is not None and count > singly
         is_paced = lane.pacer.counts and target.pace != Pace()
         if not target.digest_after or count < MIN_ALERTS_PER_DIGEST or not (is_scarce or is_paced):
             continue
         is_late = is_scarce or takes > target.digest_after
-        if is_late or in_chat[target.chat_key()] >= target.digest_count:
+        if is_late or in_chat[lane.chats[name]] >= target.digest_count:
             merged = await _merge_all(context, lane, name, singly=0 if is_late else ALERTS_TOLD_SINGLY)
             waiting[name] = max(1, count - merged)
             _report_merged(context, name, merged)
@@ -72,12 +72,10 @@ async def _merge_all(context: DeliveryContext, lane: Lane, target: str, *, singl
     return merged
 
 
-def _count_limit(lane: Lane, target: TargetSettings, now: float) -> int:
+def _count_limit(lane: Lane, name: str, now: float) -> int:
     """Find a count that takes longer than `digest_after`: nobody needs to count further."""
-    count = MIN_ALERTS_PER_DIGEST
-    while count < MAX_MESSAGES_COUNTED and lane.pacer.estimate(target.chat_key(), count, now) <= (
-        target.digest_after or 0
-    ):
+    count, patience = MIN_ALERTS_PER_DIGEST, lane.targets[name].digest_after or 0
+    while count < MAX_MESSAGES_COUNTED and lane.pacer.estimate(lane.chats[name], count, now) <= patience:
         count *= 2
     return count
 

@@ -95,7 +95,7 @@ class FailoverWatch:
         for name, target in lane.targets.items():
             if not target.fallback or context.troubles.seconds(name) < target.failover_after:
                 continue
-            if lane.is_up(name) and lane.pacer.wait(target.chat_key(), context.clock.monotonic()):
+            if lane.is_up(name) and lane.pacer.wait(lane.chats[name], context.clock.monotonic()):
                 continue  # it waits for the pace, and its trouble may be over
             if not any(_is_healthy(context, its, fallback) for its, fallback in _choices(context, name)):
                 continue

@@ -98,7 +98,7 @@ class SendLoop:
         self._lane = lane
         # Asked once, and not of each message: `isinstance` of a protocol looks at every method of it.
         self._windowed = lane.channel if isinstance(lane.channel, WindowedChannel) else None
-        self._captions = PictureCaptions(context.outbox, context.language, lane.targets)
+        self._captions = PictureCaptions(context.outbox, context.language, lane.chats)
         self._next: dict[str, int] = {}
         """The picture whose caption was just sent, by target."""
         self._busy: dict[str, int] = {}
@@ -193,7 +193,7 @@ class SendLoop:
             self._stirred |= set(ready) - set(quiet)
         for claimed in claim.messages:
             message = claimed.message
-            chat = lane.targets[message.target].chat_key()
+            chat = lane.chats[message.target]
             lane.pacer.note(chat, now)
             self._busy[message.target] = message.id
             attempt = SendUnderWay(message, chat, now, claimed.send_id)
@@ -231,13 +231,11 @@ class SendLoop:
 
     def _seconds_until_ready(self, target: str, now: float) -> float:
         doubt = self._context.doubts.get(target)
-        return max(self._lane.pacer.wait(self._lane.targets[target].chat_key(), now), doubt.due - now if doubt else 0.0)
+        return max(self._lane.pacer.wait(self._lane.chats[target], now), doubt.due - now if doubt else 0.0)
 
     async def _claim(self, ready: list[str], wall: float, limit: int) -> ClaimResult:
         """ClaimResult, and record in the same commit what was sent since the last look."""
         lane = self._lane
-        # Several targets may lead into one chat: its pace allows one, and the next after another look.
-        chats = {name: lane.targets[name].chat_key() for name in ready} if lane.pacer.counts else None
         unrecorded, self._unrecorded = self._unrecorded, []
         outcome: BaseException = asyncio.CancelledError()
         try:
@@ -245,7 +243,8 @@ class SendLoop:
                 ready,
                 now=wall,
                 limit=limit,
-                paced=None if chats is None else PacedChats(lane.name, chats),
+                # Several targets may lead into one chat: its pace allows one, and the next after another look.
+                paced=PacedChats(lane.name, lane.chats) if lane.pacer.counts else None,
                 sent=[each.sent for each in unrecorded],
                 only=self._next
                 | {name: each.message_id for name, each in self._context.doubts.items() if name in ready},
