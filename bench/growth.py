@@ -82,6 +82,8 @@ class Measured:
     rates: dict[int, list[float]] = field(default_factory=dict)
     older: dict[str, list[float]] = field(default_factory=dict)
     """The rates of older bots, each beside one of its own on an empty database."""
+    older_cpu: dict[str, list[float]] = field(default_factory=dict)
+    """Milliseconds of CPU time that an alert takes of them."""
     cpu: dict[int, list[float]] = field(default_factory=dict)
     """Milliseconds of CPU time for each alert taken and delivered."""
     ready: dict[int, float] = field(default_factory=dict)
@@ -112,10 +114,14 @@ async def measure(place: Place) -> list[Row]:
     for size in sizes:
         for each in measured:
             await _measure_size(place, each, size, gateway, last=size == sizes[-1])
-    return [row for each in measured for row in _rows(each)] + [
-        Row(f"growth: {name} (in memory), sending by gRPC, 16 connections", rates, "/s", digits=0)
-        for name, rates in measured[-1].older.items()
-    ]
+    return (
+        [row for each in measured for row in _rows(each)]
+        + [
+            Row(f"growth: {name} (in memory), sending by gRPC, 16 connections", rates, "/s", digits=0)
+            for name, rates in measured[-1].older.items()
+        ]
+        + [Row(f"growth: {name}, CPU an alert", cpu, "ms", digits=2) for name, cpu in measured[-1].older_cpu.items()]
+    )
 
 
 def _sizes() -> tuple[int, ...]:
@@ -147,8 +153,10 @@ async def _measure_size(place: Place, it: Measured, size: int, gateway: str, *, 
         if bots:
             await _drain(it, process)
         for number, (name, bot) in enumerate(bots.items()):
+            before = bot.process.cpu()
             load = await post_for(Load(place, bot.url, 16, f"older-{number}-{run}", SECONDS))
             it.older.setdefault(name, []).append(load.rate)
+            it.older_cpu.setdefault(name, []).append(1000 * (bot.process.cpu() - before) / load.count)
     for bot in bots.values():
         await place.stop(bot.process)
     if last:
@@ -277,8 +285,9 @@ def _rows(it: Measured) -> list[Row]:
         rows.append(Row(f"growth: {it.name}, CPU an alert at {size:,}", cpu, "ms", CPU_GOAL if here else None,
                         digits=2, note=f"{it.bytes_an_alert:.0f} bytes an alert"))  # fmt: skip
     for page, took in it.pages.items():
+        note = f"median {Row('', took).median:.0f}, first {took[0]:.0f}"
         rows.append(Row(f"growth: {it.name}, {page} at {last:,}, p95", [percentile(took, 0.95)], "ms",
-                        PAGE_GOAL if here else None, note=f"median {Row('', took).median:.0f}, first {took[0]:.0f}"))  # fmt: skip
+                        PAGE_GOAL if here else None, note=note))  # fmt: skip
     for words, pairs in it.listings.items():
         empty, full = (Row("", list(each)).median for each in zip(*pairs, strict=True))
         rows.append(Row(f"growth: {it.name}, `{words}` at {last:,}, longer by", [its - other for other, its in pairs],
