@@ -245,6 +245,31 @@ async def start_simulator(place: Place) -> str:
     return f"127.0.0.1:{gateway}"
 
 
+OLDER_BOTS = {
+    "a bot of python-wechaty (Room.say)": "wechaty_bot.py",
+    "the least such bot (the gateway's stub alone)": "bot.py",
+}
+"""What stood in the bridge's place, and the least that it could be; by the script in `older_design`."""
+
+
+@dataclass(frozen=True)
+class OlderBot:
+    """What stood in the bridge's place, as it runs."""
+
+    process: Process
+    url: str
+
+
+async def start_older(place: Place, script: str, gateway: str) -> OlderBot:
+    """Run one of `OLDER_BOTS` at a gateway that it has for itself."""
+    port = free_port()
+    path = Path(__file__).parent / "older_design" / script
+    environment = {"PYTHONPATH": str(ROOT)}
+    process = await place.spawn(sys.executable, str(path), str(port), gateway, TOKEN, environment=environment)
+    await until_answers(process, port, "/", limit=20)
+    return OlderBot(process, f"http://127.0.0.1:{port}/")
+
+
 # ---------------------------------------------------------------- waiting
 
 

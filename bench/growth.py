@@ -18,14 +18,16 @@ from pathlib import Path
 import aiohttp
 
 from bench.common import (
+    OLDER_BOTS,
     ROOT,
-    TOKEN,
+    OlderBot,
     Place,
     Process,
     Row,
     free_port,
     percentile,
     skipped,
+    start_older,
     start_simulator,
     until_answers,
     write_config,
@@ -60,11 +62,6 @@ PAGE_GOAL = 200.0
 LISTING_GOAL = 300.0
 """Milliseconds that a listing may take longer than on an empty database."""
 CPU_GOAL = 1.5
-OLDER_BOTS = {
-    "a bot of python-wechaty (Room.say)": "wechaty_bot.py",
-    "the least such bot (the gateway's stub alone)": "bot.py",
-}
-"""What stood in the bridge's place, and the least that it could be; by the script in `older_design`."""
 TIMES_OLDER = 2.0
 """How much faster than each of them the bridge is to take alerts, on an empty database; they take turns."""
 SHARE_AT_MOST = 0.9
@@ -244,22 +241,9 @@ async def _listing(it: Measured, words: str, config: Path) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-@dataclass(frozen=True)
-class _OlderBot:
-    """What stood in the bridge's place, as it runs."""
-
-    process: Process
-    url: str
-
-
-async def _start_older(place: Place, name: str) -> _OlderBot:
+async def _start_older(place: Place, script: str) -> OlderBot:
     # At a gateway of its own: each tells all who listen what is said there.
-    gateway, port = await start_simulator(place), free_port()
-    script = Path(__file__).parent / "older_design" / name
-    environment = {"PYTHONPATH": str(ROOT)}
-    process = await place.spawn(sys.executable, str(script), str(port), gateway, TOKEN, environment=environment)
-    bot = _OlderBot(process, f"http://127.0.0.1:{port}/")
-    await until_answers(process, port, "/", limit=20)
+    bot = await start_older(place, script, await start_simulator(place))
     await post_for(Load(place, bot.url, 16, "older-warm", 1))
     return bot
 
