@@ -36,6 +36,7 @@ async def pictures(dashboard, renderer):
 async def send(dashboard, pictures, tmp_path, keep_picture):
     """Run a job; gives its texts, and its pictures opened."""
     dashboard.queries.clear()
+    dashboard.fail_for = ""
 
     async def keep(content: bytes, name: str) -> Picture:
         kept[name] = keep_picture("job-" + name.removesuffix(".png"), content)

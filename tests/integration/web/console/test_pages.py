@@ -103,13 +103,13 @@ async def own_pages(console: ConsoleBridge) -> tuple[str, ...]:
     await console.push("kafka-3")
     if not any(each.alert.title == LONG for each in await console.bridge.alerts.list_firing()):
         await console.post(group(alert(LONG, "critical", instance="i" * 90), key="long"))
-    dead = await console.bridge.outbox.list_messages(states=["dead"], limit=1)
+    dead = await console.dead_message()
     firing = await console.bridge.alerts.list_firing()
     key = next(each.key for each in firing if each.alert.title == LONG)
     pages = console.bridge.alerts.pages
     assert pages
     link = pages.silence([each.key for each in firing], "robot", time.time()).removeprefix(pages.public_url)
-    return (f"/console/message?id={dead[0].id}", f"/console/alert?key={key}", f"/console/alerts?silence={key}", link)
+    return (f"/console/message?id={dead}", f"/console/alert?key={key}", f"/console/alerts?silence={key}", link)
 
 
 @pytest.mark.parametrize(
