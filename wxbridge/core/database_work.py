@@ -19,7 +19,7 @@ from wxbridge.core.prepared import run_text
 MAX_WORKS_PER_COMMIT = 256
 """How many who wait share a transaction at most, so that none of them waits long."""
 MAX_PATIENCE_SECONDS = 0.025
-"""How long the patient let others go first where many come."""
+"""How long the patient let others go first."""
 WORKS_OF_A_RUSH = 8
 """How many that write, and are not patient, within `MAX_PATIENCE_SECONDS` are many."""
 STOP = object()
@@ -49,8 +49,8 @@ class DatabaseWork:
 class WorkQueue:
     """What waits for the database's thread, in order.
 
-    In a rush the patient wait until it is over or they have waited long enough, and then share a commit with others:
-    one fsync for all that came meanwhile.
+    The patient let others go first until they have waited long enough, also those who are still to come in a rush, and
+    then share a commit with them: one fsync for all that came meanwhile.
     """
 
     def __init__(self) -> None:
@@ -73,21 +73,21 @@ class WorkQueue:
             self._patient += [each for each in batch if isinstance(each, DatabaseWork) and each.is_patient]
             now = time.monotonic()
             self._rush.extend(now for each in hasty if isinstance(each, DatabaseWork) and each.write)
-            if self._patient and (STOP in hasty or self._patience_left(now) <= 0):
+            if self._patient and (STOP in hasty or self._patience_left(now, is_alone=not hasty) <= 0):
                 hasty, self._patient = [*hasty, *self._patient], []
             if hasty:
                 return hasty
 
-    def _patience_left(self, now: float) -> float:
-        """Seconds for which the patient go on waiting; not at all where there is no rush."""
+    def _patience_left(self, now: float, *, is_alone: bool) -> float:
+        """Seconds for which the patient go on waiting; not at all where they are alone, and there is no rush."""
         if not self._patient:
             return 0.0
         is_rush = len(self._rush) == WORKS_OF_A_RUSH and self._rush[0] > now - MAX_PATIENCE_SECONDS
-        return self._patient[0].asked_at + MAX_PATIENCE_SECONDS - now if is_rush else 0.0
+        return 0.0 if is_alone and not is_rush else self._patient[0].asked_at + MAX_PATIENCE_SECONDS - now
 
     def _fetch(self) -> None:
         if not self._fetched:
-            left = self._patience_left(time.monotonic()) if self._patient else None
+            left = self._patience_left(time.monotonic(), is_alone=True) if self._patient else None
             with suppress(queue.Empty):
                 self._fetched += self._queue.get(timeout=None if left is None else max(left, 0.0))
         with suppress(queue.Empty):

@@ -104,14 +104,15 @@ class Outbox(OutboxQueries):
         return await self._put(PutRequest([item], received_id=rows[0].received_id if rows else None))
 
     async def _put(self, request: PutRequest) -> Accepted:
+        targets = {item.target for item in request.items}
+        # Before it is stored: the look for what may be sent comes behind it, and is under way when it is answered.
+        for stir in self._stir if targets else ():
+            stir(targets)
         accepted = await self._database.run_batched(self._store_requests, request)
         bodies = [body for item in request.items for body in item.bodies]
         # The loop that draws has nothing to do for texts, and there may be thousands a second.
         if any(isinstance(body, Picture) and body.file is None for body in bodies):
             self._wake_drawing()
-        targets = {item.target for item in request.items}
-        for stir in self._stir if targets else ():
-            stir(targets)
         return accepted
 
     def _store_requests(self, connection: Connection, requests: Sequence[PutRequest]) -> list[Accepted]:
@@ -178,9 +179,11 @@ class Outbox(OutboxQueries):
 
         def work(connection: Connection) -> ClaimResult:
             statements.record_sent(connection, sent)
-            taken = statements.claim_heads(connection, targets, now, limit, paced, only)
+            # What was put in since it was asked is due too.
+            at = max(now, self._clock())
+            taken = statements.claim_heads(connection, targets, at, limit, paced, only)
             claimed = [
-                ClaimedMessage(each, statements.insert_send(connection, paced, each.target, now) if paced else None)
+                ClaimedMessage(each, statements.insert_send(connection, paced, each.target, at) if paced else None)
                 for each in taken.messages
             ]
             return ClaimResult(tuple(claimed), taken.quiet)

@@ -485,6 +485,16 @@ async def test_the_patient_let_a_rush_go_first_and_then_share_its_commit(databas
     assert done == ["hasty"] * WORKS_OF_A_RUSH + ["patient"]
 
 
+async def test_the_patient_do_not_lengthen_the_commit_of_one_who_came_with_them(database: Database) -> None:
+    commits: list[int] = []
+    sa.event.listen(database._engine, "commit", lambda _connection: commits.append(1))
+    await database.run(keep("warm"))
+    before = len(commits)
+    both = asyncio.gather(database.run(keep("patient"), is_patient=True), database.run(keep("hasty")))
+    await asyncio.wait_for(both, 60)
+    assert len(commits) - before == 2
+
+
 async def test_where_there_is_no_rush_nobody_is_patient(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_work, "MAX_PATIENCE_SECONDS", 3600.0)
     await database.run(keep("one"))

@@ -46,6 +46,24 @@ async def test_a_hundred_at_once_are_stored_in_the_order_they_came_in_few_transa
     assert [message.body for message in reversed(stored)] == [Text(f"alert {number}") for number in range(100)]
 
 
+async def test_a_look_for_what_may_be_sent_that_is_asked_right_behind_finds_what_is_put(database: Database) -> None:
+    now = [1000.0]
+    outbox = Outbox(database, clock=lambda: now[0])
+    asked = []
+
+    def stir(targets: Any) -> None:
+        asked.append(asyncio.ensure_future(outbox.claim(sorted(targets), now=now[0], limit=1)))
+        now[0] += 0.5  # what is stored is a moment newer than the look
+
+    outbox.connect(render_waker=asyncio.Event(), stir=[stir])
+    put = asyncio.ensure_future(outbox.put([alert(1)]))
+    await asyncio.sleep(0)
+    assert asked, "it is asked while the put is under way"
+    await put
+    (claim,) = await asyncio.wait_for(asyncio.gather(*asked), 60)
+    assert [each.message.body for each in claim.messages] == [Text("alert 1")]
+
+
 async def test_a_repeat_among_those_who_wait_together_is_absorbed(database: Database) -> None:
     outbox = Outbox(database, dedupe_window=600)
     answers = await asyncio.gather(*(outbox.put([alert(1, dedupe_key="same")]) for _ in range(10)))
