@@ -106,6 +106,7 @@ def _moment(given: Any, now: float) -> float:
 
 def _count_nothing_twice(connection: Connection, rows: Sequence[dict[str, Any]], now: float) -> None:
     """What ended and comes again with the same start fires anew from now: the time until its end is counted."""
+    # What begins now has not ended before: it is not asked for.
     earlier = [row for row in rows if row["started_at"] != now]
     ended = _ENDED_BEFORE.rows_of(connection, list({row["key"] for row in earlier}))
     before = {row.key: row.starts_at for row in ended}

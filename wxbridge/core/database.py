@@ -147,7 +147,7 @@ class Database:
     async def run(self, work: Callable[[Connection], T], *, is_patient: bool = False, is_leaders: bool = False) -> T:
         """Call `work(connection)` in a transaction; what it wrote is on disk when this returns.
 
-        What is patient lets a rush of others go first, for up to `MAX_PATIENCE_SECONDS`. What is the leader's is
+        What is patient lets others go first, for up to `MAX_PATIENCE_SECONDS`. What is the leader's is
         refused where another leads by now (`fence`).
 
         Raises:

@@ -35,8 +35,8 @@ class _Compiled:
     is_positional: bool
     fixed: Parameters
     """The values that stand in the statement itself."""
-    before: Sequence[tuple[str, Processor]]
-    """What a value is turned into before the driver gets it, by its name."""
+    before: Mapping[str, Processor]
+    """What a value is turned into before the driver gets it."""
     after: Sequence[tuple[int, Processor]]
     """What a column's value is turned into, by its place."""
     make_row: Callable[[Sequence[Any]], Any]
@@ -44,9 +44,9 @@ class _Compiled:
     def bind(self, parameters: Parameters) -> Any:
         """Give what the driver wants."""
         values = {**self.fixed, **parameters}
-        for name, process in self.before:
+        for name, process in self.before.items():
             values[name] = process(values[name])
-        return list(map(values.__getitem__, self.names)) if self.is_positional else values
+        return [values[name] for name in self.names] if self.is_positional else values
 
     def row(self, given: Sequence[Any]) -> Any:
         """Give a row of the driver as SQLAlchemy would, with its columns as attributes."""
@@ -133,7 +133,7 @@ class PreparedStatement:
             names=names,
             is_positional=compiled.positional,
             fixed=state.parameters,
-            before=[(name, process) for name, process in before if process and name in names],
+            before={name: process for name, process in before if process and name in names},
             after=[(place, process) for place, process in after if process],
             make_row=_make_row_type([column.key for column in columns]) if columns else tuple,
         )

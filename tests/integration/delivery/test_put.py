@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.fakes.postgresql import database_url
 from wxbridge.core.database import Database
@@ -50,16 +51,16 @@ async def test_a_look_for_what_may_be_sent_that_is_asked_right_behind_finds_what
     now = [1000.0]
     outbox = Outbox(database, clock=lambda: now[0])
     asked = []
+    commits: list[int] = []
+    sa.event.listen(database._engine, "commit", lambda _connection: commits.append(1))
 
     def stir(targets: Any) -> None:
+        assert not commits, "it is asked before that is stored"
         asked.append(asyncio.ensure_future(outbox.claim(sorted(targets), now=now[0], limit=1)))
         now[0] += 0.5  # what is stored is a moment newer than the look
 
     outbox.connect(render_waker=asyncio.Event(), stir=[stir])
-    put = asyncio.ensure_future(outbox.put([alert(1)]))
-    await asyncio.sleep(0)
-    assert asked, "it is asked while the put is under way"
-    await put
+    await outbox.put([alert(1)])
     (claim,) = await asyncio.wait_for(asyncio.gather(*asked), 60)
     assert [each.message.body for each in claim.messages] == [Text("alert 1")]
 
