@@ -55,6 +55,7 @@ def simulator(
     auto_scan: Annotated[bool, typer.Option("--auto-scan")] = False,  # noqa: FBT002
     room: list[str] | None = None,
     contact: list[str] | None = None,
+    config: ConfigOption = None,  # noqa: ARG001 - `cli.main` has read its language
 ) -> None:
     """Run the WeChat that ships with wxbridge: a gateway, and a page to look at and to talk in."""
     from wxbridge.simulator import DEFAULT_TOKEN, PortTakenError, Simulator, serve
@@ -257,7 +258,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
         raise typer.Exit(FAILED)
 
 
-def schema() -> None:
+def schema(config: ConfigOption = None) -> None:  # noqa: ARG001 - `cli.main` has read its language
     """Print the JSON Schema of jobs.yaml, for editors."""
     from wxbridge import registry
     from wxbridge.config.editor_schema import write_editor_schema

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from wxbridge.cli.common import WRONG_USAGE, fail, say
+from wxbridge.cli.common import WRONG_USAGE, ConfigOption, fail, say
 from wxbridge.cli.reader import phrase
 from wxbridge.core.token_hash import hash_token
 
@@ -17,7 +17,10 @@ MIN_CHARS = 16
 """Of a token: what is shorter can be guessed."""
 
 
-def token(given: Annotated[bool, typer.Option("--stdin")] = False) -> None:  # noqa: FBT002
+def token(
+    given: Annotated[bool, typer.Option("--stdin")] = False,  # noqa: FBT002
+    config: ConfigOption = None,  # noqa: ARG001 - `cli.main` has read its language
+) -> None:
     """Make a token and its hash for server.tokens: the hash goes into jobs.yaml, the token to its owner."""
     if given:
         terminal = sys.stdin is not None and sys.stdin.isatty()

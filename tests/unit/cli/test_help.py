@@ -53,6 +53,14 @@ def test_what_the_code_says_of_a_command_is_what_its_help_begins_with(name: str)
         assert " ".join(about.split()) == each.help.partition("\n\n")[0], path
 
 
+def test_every_command_takes_a_configuration_file_after_its_name() -> None:
+    for path, command in all_commands():
+        # The options of sendmail are another program's, read by itself.
+        if hasattr(command, "commands") or path == ("sendmail",):
+            continue
+        assert [param.name for param in command.params if "-c" in param.opts] == ["config"], path
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_command_and_option_has_its_help_and_every_help_its_command(language: str) -> None:
     reader.choose_language(language)
