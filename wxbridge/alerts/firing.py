@@ -95,6 +95,8 @@ class FiringOverview:
 
     alerts: tuple[FiringAlert, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    """How many more fire, mentioned longest ago: too many to be looked through."""
 
 
 def merge_firing(

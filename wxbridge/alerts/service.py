@@ -37,6 +37,7 @@ from wxbridge.alerts.store import SeenAlert
 from wxbridge.config.routes import PICTURE_WAYS
 from wxbridge.config.schema import Config
 from wxbridge.config.types import WebSource
+from wxbridge.core.chunks import in_chunks
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
 from wxbridge.core.http import ApiError
@@ -57,6 +58,8 @@ from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
 from wxbridge.monitors.grafana_alerts import ALERTMANAGER_PATH, GrafanaAlerts
 from wxbridge.monitors.patience import PatientQuestion
 
+MAX_FIRING_LISTED = 10_000
+"""Of what was posted here: how many alerts that fire are looked through."""
 _LINK_KEY = "alerts:link_key"
 """The fact that holds what signs links which silence."""
 _HTTP_NOT_FOUND = 404
@@ -290,14 +293,18 @@ class AlertService:
     async def list_firing(self) -> list[SeenAlert]:
         """List the alerts that fire by what was posted here, with the silence that holds each back.
 
+        Of more than `MAX_FIRING_LISTED` those that were mentioned last.
+
         Raises:
             StorageError: the database could not be read.
         """
         now, find = self.clock(), self.state.silences.find
         found = []
-        for each in await self.database.read(store.list_firing):
-            silence = find(routing.labels_of(each.group, each.alert), now)
-            found.append(replace(each, silenced_by=silence.id) if silence else each)
+        # Some at a time: in between others have the database, and the event loop.
+        for keys in in_chunks(await self.database.read(partial(store.list_firing_keys, limit=MAX_FIRING_LISTED))):
+            for each in await self.database.read(partial(store.read_firing, keys=keys)):
+                silence = find(routing.labels_of(each.group, each.alert), now)
+                found.append(replace(each, silenced_by=silence.id) if silence else each)
         return found
 
     def read_silence_link(self, link: str) -> SilenceLink | None:
@@ -355,7 +362,10 @@ class AlertService:
             self.list_firing(),
             self.database.read(store.read_acks),
         )
-        return FiringOverview(merge_firing(theirs, grafanas, own, acks), missing)
+        # Of thousands it takes as long as the event loop must not be held up.
+        merged = await asyncio.to_thread(merge_firing, theirs, grafanas, own, acks)
+        left_out = await self.count_firing() - len(own) if len(own) >= MAX_FIRING_LISTED else 0
+        return FiringOverview(merged, missing, max(0, left_out))
 
     async def acknowledge(self, keys: Sequence[str], by: str, comment: str = "") -> None:
         """Note who looks after an alert, by its keys; it is not repeated until it resolves. Raises `StorageError`."""

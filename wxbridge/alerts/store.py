@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -176,16 +176,24 @@ def seen_alert(row: Any) -> SeenAlert:
     return SeenAlert(row.key, group, row.first_seen, row.updated_at, is_over=is_over)
 
 
+_RESOLVED = AlertStatus.RESOLVED.value
 _FIRING = sa.text(FIRING)
 _ENDED = sa.text(ENDED)
 """Both to the letter as the indexes have them."""
 _WITH_IDENTITY = sa.not_(alerts.c.key.startswith(ONCE))
 
 
-def list_firing(connection: Connection, *, limit: int = 1000) -> list[SeenAlert]:
-    """The alerts that fire or have no data, what was mentioned last at the top."""
-    query = sa.select(alerts).where(_FIRING, _WITH_IDENTITY).order_by(alerts.c.updated_at.desc(), alerts.c.key)
-    return [seen_alert(row) for row in connection.execute(query.limit(limit))]
+def list_firing_keys(connection: Connection, *, limit: int) -> list[str]:
+    """The keys of the alerts that fire or have no data, what was mentioned last at the top."""
+    query = sa.select(alerts.c.key).where(_FIRING, _WITH_IDENTITY).order_by(alerts.c.updated_at.desc(), alerts.c.key)
+    return list(connection.execute(query.limit(limit)).scalars())
+
+
+def read_firing(connection: Connection, keys: Sequence[str]) -> list[SeenAlert]:
+    """Those of some alerts that fire or have no data, in the order of the keys."""
+    rows = connection.execute(sa.select(alerts).where(alerts.c.key.in_(keys), alerts.c.status != _RESOLVED))
+    found = {row.key: row for row in rows}
+    return [seen_alert(found[key]) for key in keys if key in found]
 
 
 def count_firing(connection: Connection) -> int:

@@ -221,7 +221,9 @@ def alerts(
     show(rows, as_json=as_json, columns=columns, empty="nothing fires")
     for name, why in overview.missing.items():
         say(f"{name} did not answer: {why}")
-    if overview.missing:
+    if overview.left_out:
+        say(phrase("alerts.left_out", n=overview.left_out))
+    if overview.missing or overview.left_out:
         raise typer.Exit(FAILED)
 
 

@@ -186,6 +186,35 @@ async def test_who_does_not_answer_is_named_and_the_others_are_told(tmp_path: Pa
         database.close()
 
 
+async def test_the_worst_is_found_however_many_others_were_mentioned_later(tmp_path: Path) -> None:
+    database = Database.open(database_url(tmp_path))
+    worst = alert("o", "openfalcon", alertname="DiskFull", severity="critical")
+    others = [alert(f"o{number}", "openfalcon", alertname="Slow", severity="info") for number in range(1200)]
+    for later, group in enumerate(
+        (AlertGroup("openfalcon", "k", "t", (worst,)), AlertGroup("openfalcon", "k", "t", others))
+    ):
+        await database.run(lambda c, g=group, at=later: store.record_seen(c, [g], now=NOON.timestamp() + at))
+    try:
+        overview = await AlertService(database, None).overview()
+        assert (overview.alerts[0].alert.title, len(overview.alerts), overview.left_out) == ("DiskFull", 1201, 0)
+    finally:
+        database.close()
+
+
+async def test_more_than_can_be_looked_through_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wxbridge.alerts.service.MAX_FIRING_LISTED", 2)
+    database = Database.open(database_url(tmp_path))
+    for number in range(3):
+        group = AlertGroup("openfalcon", "k", "t", (alert(f"o{number}", "openfalcon", alertname=f"A{number}"),))
+        await database.run(lambda c, g=group, at=number: store.record_seen(c, [g], now=NOON.timestamp() + at))
+    try:
+        overview = await AlertService(database, None).overview()
+        assert {each.alert.title for each in overview.alerts} == {"A1", "A2"}
+        assert overview.left_out == 1
+    finally:
+        database.close()
+
+
 def test_what_silences_an_alert_names_its_object_and_not_the_pod_that_measured_it() -> None:
     exporter = {
         "pod": "kube-state-metrics-5d7c",

@@ -15,7 +15,7 @@ from tests.fakes.postgresql import database_url
 from wxbridge.alerts import notification_log, store
 from wxbridge.alerts.notification_log import HELD_AGAIN_SECONDS, LogEntry, NotificationLog, PendingAlert
 from wxbridge.alerts.routing import RouteOptions
-from wxbridge.alerts.store import alert_key
+from wxbridge.alerts.store import SeenAlert, alert_key
 from wxbridge.core import schema
 from wxbridge.core.database import make_engine, migrate
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
@@ -45,6 +45,11 @@ def group(*alerts: Alert, **more: Any) -> AlertGroup:
     return AlertGroup("am", "k", "Disk", alerts, **more)
 
 
+def list_firing(connection: sa.Connection) -> list[SeenAlert]:
+    """What fires, what was mentioned last at the top."""
+    return store.read_firing(connection, store.list_firing_keys(connection, limit=100))
+
+
 # ---------------------------------------------------------------- what monitors said
 
 
@@ -62,16 +67,16 @@ def test_alerts_are_remembered_as_they_were_seen_last(connection: sa.Connection)
     firing = alert(values=(Value("a", float("inf")),))
     store.record_seen(connection, [group(firing, alert("g"), truncated=5, text=None)], now=NOW)
     store.record_seen(connection, [group(alert("g", RESOLVED))], now=NOW + 60)
-    (found,) = store.list_firing(connection)
+    (found,) = list_firing(connection)
     assert found.alert == firing
     assert (found.group.group_key, found.group.truncated, found.first_seen, found.updated_at) == ("k", 0, NOW, NOW)
     assert sorted(connection.execute(sa.select(schema.alerts.c.status)).scalars()) == ["firing", "resolved"]
     store.record_seen(connection, [group(alert("g", NO_DATA))], now=NOW + 90)
     store.record_seen(connection, [group(alert("g"), alert("g", title="last"))], now=NOW + 120)
-    newest, _ = store.list_firing(connection)
+    newest, _ = list_firing(connection)
     assert newest.alert
     assert (newest.alert.title, newest.first_seen, newest.updated_at) == ("last", NOW + 90, NOW + 120)
-    assert [each.key for each in store.list_firing(connection, limit=1)] == [newest.key]
+    assert store.list_firing_keys(connection, limit=1) == [newest.key]
 
 
 def test_what_has_no_identity_is_remembered_only_where_it_is_held_back(connection: sa.Connection) -> None:
@@ -81,7 +86,7 @@ def test_what_has_no_identity_is_remembered_only_where_it_is_held_back(connectio
     store.record_seen(
         connection, [text, nameless], now=NOW, held={alert_key(text, None), alert_key(nameless, nameless.alerts[0])}
     )
-    assert store.list_firing(connection) == []
+    assert list_firing(connection) == []
     assert connection.execute(sa.text("SELECT count(*) FROM alerts")).scalar() == 2
     notification_log.forget_held(connection, [alert_key(text, None), alert_key(group(), alert())])
     assert connection.execute(sa.text("SELECT count(*) FROM alerts")).scalar() == 1

@@ -71,8 +71,10 @@ async def list_alerts(command: Command) -> Reply:
     else:
         # Who did not answer may know of something.
         lines = [] if overview.missing else [command.say("bot.alerts.nothing_fires")]
-    text = "\n".join([*lines, *missing_lines(overview.missing, command.language)])
-    return Reply((Text(text),), choices=choices)
+    lines += missing_lines(overview.missing, command.language)
+    if overview.left_out:
+        lines.append(command.say("alerts.left_out", n=overview.left_out))
+    return Reply((Text("\n".join(lines)),), choices=choices)
 
 
 def _choose_from(found: Sequence[FiringAlert], command: str) -> Choices:

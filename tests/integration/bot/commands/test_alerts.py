@@ -115,6 +115,16 @@ async def test_what_fires_is_listed_the_worst_first_with_since_and_ids(chat: Cha
     assert re.fullmatch(rf"2. 🟡 \[[0-9a-f]{{5}}\] warning · Slow · job=shop, team=web · {since}", slow)
 
 
+async def test_what_is_too_much_to_look_through_is_not_hidden(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wxbridge.alerts.service.MAX_FIRING_LISTED", 1)
+    await chat.fires(SLOW)
+    await chat.fires(DISK)
+    assert (await chat.ask("alerts Slow")).splitlines() == [
+        "None of the 1 alerts that fire fulfils Slow.",
+        "⚠️ 1 more fire, mentioned longer ago: these were not looked through",
+    ]
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [

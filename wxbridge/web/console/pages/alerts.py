@@ -116,6 +116,8 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
         visit.say("alerts.missing", name=name, why=tell_error(why, visit.language))
         for name, why in overview.missing.items()
     ]
+    if overview.left_out:
+        missing.append(say("alerts.left_out", visit.language, n=overview.left_out))
     return {
         "form": None,
         "asked": asked,
