@@ -256,7 +256,8 @@ LOGIN = """<!doctype html><form method="post" action="login"><h1>Welcome to Graf
 <input name="user"><input name="password" type="password"><button>Log in</button></form>"""
 
 SOLO_PANEL = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:#204080;color:white">
-<h1>panel</h1><script>document.querySelector('h1').textContent = location.search</script>"""
+<section class="panel-container"><h1>panel</h1></section><script>window.grafanaBootData = {};
+document.querySelector('h1').textContent = location.search</script>"""
 
 PAGES = {
     "plain": "<h1>hello 技术讨论群</h1>",

@@ -169,8 +169,8 @@ class Grafana(Closing):
             org: The organisation to be in; empty for the account's own.
 
         Raises:
-            PictureError: the token was not taken, the login refused, or we are not in that organisation (no retry); or
-                Grafana could not be reached for a login (retry).
+            PictureError: the token was not taken, the login refused, we are not in that organisation, or something else
+                than Grafana answers there (no retry); or Grafana could not be reached for a login (retry).
         """
         return await self._get_credentials(org, ttl=0.0) if self.owns(url) else None
 
@@ -232,7 +232,11 @@ class Grafana(Closing):
     async def _is_known(self, auth: SiteCredentials) -> bool:
         """Whether Grafana knows who we are; it does where it does not answer, which others then tell.
 
-        `/api/user` alone says 401 to whoever is let in as anybody (measured on 9.4 and 12.4).
+        `/api/user` alone says 401 to whoever is let in as anybody (measured on 9.4 and 12.4). An old API key is no
+        user: 404, which others may answer too.
+
+        Raises:
+            PictureError: what welcomes us there is no Grafana (no retry).
         """
         plain = replace(auth, headers={name: value for name, value in auth.headers.items() if name != ORG_HEADER})
         try:
@@ -242,6 +246,8 @@ class Grafana(Closing):
             return True
         if answer.status == 401:  # noqa: PLR2004 - HTTP
             return False
+        if answer.status == 200:  # noqa: PLR2004 - HTTP
+            _check_json(answer, "/api/user")
         self._known_at = asyncio.get_running_loop().time()
         return True
 
@@ -333,6 +339,7 @@ class Grafana(Closing):
         _check_login(answer, str(user))
         if not answer.cookies:
             raise PictureError(f"Grafana at {self._base} took the login but gave no session: check grafana.url")
+        _check_json(answer, "/login")
         return answer.cookies
 
     async def tls(self) -> ssl.SSLContext | None:
@@ -358,6 +365,20 @@ def _check_login(answer: ApiAnswer, user: str) -> None:
         )
     if status >= 300:  # noqa: PLR2004 - HTTP
         raise PictureError(f"Grafana's login redirects to {answer.location}: write its real address as grafana.url")
+
+
+def _check_json(answer: ApiAnswer, path: str) -> None:
+    """Refuse a page where Grafana's own API is to answer: a hotel's, or a proxy's.
+
+    Raises:
+        PictureError: no retry.
+    """
+    try:
+        is_told = isinstance(read_json(answer.body), dict)
+    except BadBody:
+        is_told = False
+    if not is_told:
+        raise PictureError(f"Grafana's answer to {path} is no JSON: check grafana.url")
 
 
 def _param_name(part: str) -> str:

@@ -10,6 +10,7 @@ import sys
 import pytest
 import pytest_asyncio
 
+from tests.fakes.any_service import AnyService
 from tests.fakes.grafana import PASSWORD, TOKEN, USER, FakeGrafana
 from wxbridge.config.types import GrafanaSettings, PictureSettings
 from wxbridge.core import imaging
@@ -241,6 +242,50 @@ async def test_a_wrong_token_draws_nothing_where_anybody_is_let_in(browser, open
         with pytest.raises(PictureError, match=r"did not take grafana\.token"):
             await grafana.ask("/api/search", deadline=60)
     assert {each.path for each in open_to_all.seen} == {"/api/user"}
+
+
+# ---------------------------------------------------------------- something else in its place
+
+
+HOTEL = "<!doctype html><title>hotel</title><h1>Welcome to hotel wifi</h1>"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def hotel():
+    """What answers every address with a page of its own, and a cookie along, as captive portals do."""
+    async with AnyService() as hotel:
+        hotel.says, hotel.more = HOTEL, {"Content-Type": "text/html", "Set-Cookie": "portal=guest; Path=/"}
+        yield hotel
+
+
+@pytest.mark.parametrize("way", [{"token": TOKEN}, {"user": USER, "password": PASSWORD}])
+async def test_a_page_in_grafana_s_place_is_no_answer_of_its_api_and_shown_to_nobody(browser, hotel, way):
+    async with Grafana(GrafanaSettings(url=hotel.url, **way)) as grafana:
+        for asking in (
+            shoot_as_account(Shot(grafana.page_url("/d/kafka/overview")), grafana, browser),
+            grafana.ask("/api/search", deadline=60),
+        ):
+            with pytest.raises(PictureError, match=r"is no JSON: check grafana\.url") as refused:
+                await asking
+            assert not refused.value.retry
+    assert {each.path for each in hotel.requests} <= {"/api/user", "/login"}
+
+
+@pytest.mark.parametrize("path", ["/d/kafka/overview", "/d-solo/kafka/overview?panelId=2", "/goto/abc"])
+async def test_a_page_without_any_sign_of_grafana_is_no_dashboard(browser, hotel, path):
+    async with Grafana(GrafanaSettings(url=hotel.url)) as grafana:
+        with pytest.raises(PictureError, match=r"no page of Grafana's: check grafana\.url") as refused:
+            await shoot_as_account(Shot(grafana.page_url(path)), grafana, browser)
+        assert not refused.value.retry
+        # What lives beside Grafana at the same address, or anywhere else, is a page like any other.
+        assert await shoot_as_account(Shot(f"{hotel.url}/beside/it"), grafana, browser)
+        assert await shoot_as_account(Shot(hotel.url.replace("127.0.0.1", "localhost") + path), grafana, browser)
+
+
+async def test_an_old_api_key_which_is_no_user_draws_as_before():
+    async with AnyService() as service, Grafana(GrafanaSettings(url=service.url, token=TOKEN)) as grafana:
+        service.says, service.status = {"message": "user not found"}, 404
+        assert await grafana.get_credentials(service.url + "/d/kafka/overview") is not None
 
 
 async def test_a_page_of_another_organisation_does_not_switch_the_account(browser, fake):

@@ -55,6 +55,8 @@ _INCOMPLETE_SHARE = 0.4
 """Of the time, after which a page is taken without the panels that stay empty."""
 _LEADS_ELSEWHERE = frozenset({"", "goto", "dashboard", "dashboard-solo"})
 """The first words of Grafana's addresses that lead to others by themselves."""
+_GRAFANAS_OWN = frozenset({"d", "d-solo", "dashboard-solo", "public-dashboards", "goto", "explore"})
+"""The first words of addresses below Grafana's own at which nothing but its pages can stand."""
 _MAX_GROWTHS = 10
 _MAX_NUDGES = 5
 
@@ -164,8 +166,9 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
     Raises:
         LoginPage: a login page came instead.
         PictureError: the page's document or dashboard was refused or cut off (retry for 5xx and for what was cut off),
-            it came out at another address, it has no panel (no retry), a selector is none, or something was still
-            loading in the end (`PictureTimeout`; the sentence names it).
+            it came out at another address, it has no panel, it is none of Grafana's where one of those has to be (no
+            retry), a selector is none, or something was still loading in the end (`PictureTimeout`; the sentence names
+            it).
     """
     clock = asyncio.get_running_loop().time
     began = clock()
@@ -190,6 +193,7 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
             stood.add(now, seen, network, touched=touched)
             guess = False
             if stood.suffices(seen, network, spent=(now - began) / (until - began)):
+                _check_origin(seen, shot)
                 if seen["recipe"]:
                     await _check_arrival(network, seen, shot)
                 if seen["booting"] and seen["recipe"]:
@@ -219,6 +223,19 @@ def _check_page(page: Page, seen: dict[str, Any], shot: Shot) -> None:
     # With credentials, Grafana's login form under any path is wrong too.
     if came_to_login or (shot.auth is not None and seen["login"]):
         raise LoginPage(f"a login page came instead ({page.url.partition('?')[0]})")
+
+
+def _check_origin(seen: dict[str, Any], shot: Shot) -> None:
+    """Refuse what stands in the place of Grafana's page and bears no sign of it: a hotel's page, or a proxy's.
+
+    Raises:
+        PictureError: no retry.
+    """
+    if shot.auth is None or seen["grafana"]:
+        return
+    below = urlsplit(shot.url).path.removeprefix(urlsplit(shot.auth.prefix).path)
+    if _first_word(below) in _GRAFANAS_OWN:
+        raise PictureError("what answers there is no page of Grafana's: check grafana.url")
 
 
 async def _check_arrival(network: PageNetwork, seen: dict[str, Any], shot: Shot) -> None:
