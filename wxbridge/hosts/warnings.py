@@ -50,7 +50,8 @@ def write_body(host: Host, events: Sequence[HostEvent], busiest: Busiest, reader
     """Write the alerts of one machine at one moment as the body that `alerts.sources.host` reads."""
     picture = _chart(host, events, reader) if reader.picture else None
     alerts = [_alert(host, event, busiest, reader, picture) for event in events]
-    return json.dumps({"host": host.name, "alerts": alerts}, ensure_ascii=False).encode()
+    at = _moment(max(event.change.at for event in events))
+    return json.dumps({"host": host.name, "at": at, "alerts": alerts}, ensure_ascii=False).encode()
 
 
 def _alert(

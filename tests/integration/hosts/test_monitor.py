@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.fakes.postgresql import database_url
+from tests.integration.alerts.test_pipeline import PipelineHarness
 from wxbridge import registry
 from wxbridge.alerts import routing, silences
 from wxbridge.alerts.alert_text import write_text
@@ -339,6 +340,28 @@ async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_ale
     (picture,) = [body for body in items[0].bodies if isinstance(body, Picture)]
     assert picture.spec is not None
     assert picture.spec.kind == "host_chart"
+
+
+async def test_each_repeat_is_told_however_soon_and_a_body_that_is_sent_again_is_not(
+    harness: HostHarness, tmp_path: Path
+) -> None:
+    bridge = PipelineHarness(harness.database, tmp_path)
+    answers: list[tuple[int, int]] = []
+
+    async def accept(name: str, body: bytes, _: Any) -> Accepted:
+        harness.accepted.append(body)
+        bridge.clock.advance(harness.wall - bridge.clock.wall())
+        answers.append(await bridge.take(name, body))
+        return Accepted(*answers[-1])
+
+    harness.accept = accept  # type: ignore[method-assign]
+    harness.offset = bridge.clock.wall()
+    monitor = harness.monitor(**{"for": "10s", "repeat": "1m", "cpu": 80, "picture": "none"})
+    await harness.pass_time(monitor, 10)
+    await harness.pass_time(monitor, 250, cpu=99.0)
+    assert answers == [(1, 0)] * 5
+    assert len(await bridge.told("ops")) == 5
+    assert await bridge.take("host", harness.accepted[-1]) == (0, 1), "its answer was lost"
 
 
 # ---------------------------------------------------------------- restarts and reloads

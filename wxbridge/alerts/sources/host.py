@@ -1,8 +1,9 @@
 """`/hooks/host`: the alerts that machines push, in the words of `model.Alert`; their samples are the host monitor's.
 
-`{"host": "db-1", "alerts": [{"alertname": "HostCpuHigh", "status": "firing", "title": …, "labels": {…}, "annotations":
-{…}, "values": [{"name", "value", "unit"}], "starts_at": RFC 3339, "ends_at": …, "chart": {…}}]}`; `chart` are params of
-the painter `host_chart`.
+`{"host": "db-1", "at": RFC 3339, "alerts": [{"alertname": "HostCpuHigh", "status": "firing", "title": …, "labels": {…},
+"annotations": {…}, "values": [{"name", "value", "unit"}], "starts_at": RFC 3339, "ends_at": …, "chart": {…}}]}`; `at`
+is when it was found, which tells a reminder from the same body sent again, and `chart` are params of the painter
+`host_chart`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG00
         title=alerts[0].title if len(alerts) == 1 else host,
         alerts=alerts,
         truncated=max(0, len(items) - MAX_ALERTS_PER_BODY),
-        dedupe=host,
+        dedupe=short_hash([host, as_text(data.get("at"))]),
     )
 
 
