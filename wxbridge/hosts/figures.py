@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 
 from wxbridge.config.hosts import DISK_STATES
+from wxbridge.core.model import Severity
+from wxbridge.core.severities import BUILT_IN
 from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.units import format_duration, format_moment, format_quantity
 from wxbridge.hosts.samples import SAMPLES_KEPT_SECONDS, FigureStats, Host, HostHistory, Sample
@@ -46,9 +48,15 @@ def name_hottest(figures: Iterable[str]) -> str:
     return next((name.partition(":")[2] for name in figures if name.startswith("hottest:")), "")
 
 
-def mark(percent: float, levels: tuple[float, float] = DEFAULT_LEVELS) -> str:
-    """Give the coloured mark of a percentage."""
-    return MARKS[sum(percent >= level for level in levels)]
+def rate(percent: float, levels: tuple[float, float] = DEFAULT_LEVELS, exceeded: str | None = None) -> int:
+    """Rate a percentage: the place of its mark among `MARKS`.
+
+    `exceeded` is the severity of its own threshold where that is exceeded, which counts where it is worse.
+    """
+    by_level = sum(percent >= level for level in levels)
+    if exceeded is None:
+        return by_level
+    return max(by_level, 2 if BUILT_IN.find(exceeded) is Severity.CRITICAL else 1)
 
 
 def list_disks(names: Sequence[str]) -> list[str]:
@@ -81,7 +89,13 @@ def describe_host(
     newest = history.last.figures if history.last else {}
     # Over a period several sensors may have been the hottest.
     last = {name: stat.last for name, stat in told.items() if not name.startswith("hottest:") or name in newest}
-    away = _select_away(history.last, start, end)
+    is_now = history.last is not None and start <= history.last.at <= end
+    exceeded = host.exceeded if is_now else {}
+    away = _select_away(history.last) if is_now else {}
+
+    def head_of(name: str) -> str:
+        return f"{MARKS[rate(told[name].last, levels, exceeded.get(name))]} {name_of(name, language)}"
+
     for name in ("cpu", "memory", "swap", *(f"disk:{mount}" for mount in list_disks(list(told)))):
         if name not in told or name.partition(":")[2] in away.values():
             continue
@@ -92,12 +106,10 @@ def describe_host(
         how = (
             "" if alone or (name.startswith("disk:") and not long) else _how(told[name], language, levels[1], long=long)
         )
-        lines.append(
-            _line(f"{mark(told[name].last, levels)} {name_of(name, language)}", name, last, (extra, how), language)
-        )
+        lines.append(_line(head_of(name), name, last, (extra, how), language))
         inodes = name.replace("disk:", "inodes:", 1)
-        if name.startswith("disk:") and inodes in told and told[inodes].last >= levels[1]:
-            lines.append(_line(f"{MARKS[2]} {name_of(inodes, language)}", inodes, last, (), language))
+        if name.startswith("disk:") and inodes in told and (told[inodes].last >= levels[1] or inodes in exceeded):
+            lines.append(_line(head_of(inodes), inodes, last, (), language))
     for state, mount in away.items():
         lines.append(f"{MARKS[2]} {say('hosts.' + state.partition(':')[0], language, what=mount)}")
     lines += _others(last, host, language)
@@ -110,9 +122,9 @@ def describe_host(
     return lines
 
 
-def _select_away(last: Sample | None, start: float, end: float) -> dict[str, str]:
+def _select_away(last: Sample | None) -> dict[str, str]:
     """The mount points of disks that are away now, by the figures that say so."""
-    if last is None or not start <= last.at <= end:
+    if last is None:
         return {}
     figures = [figure for figure in last.figures if figure.partition(":")[0] in DISK_STATES]
     return {figure: figure.partition(":")[2] for figure in sorted(figures)}

@@ -212,6 +212,8 @@ class Host:
     """Where it has fallen silent: when it was last heard, in seconds since the epoch."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """By figure."""
+    exceeded: Mapping[str, str] = field(default_factory=dict)
+    """The severities of those thresholds that are exceeded now, by figure."""
 
     @property
     def cores(self) -> float:

@@ -31,6 +31,8 @@ class KeptHost:
     """How its thresholds stand, as the service wrote it."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """By figure, for charts."""
+    exceeded: Mapping[str, str] = field(default_factory=dict)
+    """The severities of those that are exceeded now, by figure."""
     local: bool = False
     """Whether it was the bridge's own machine."""
     sender: str = ""
@@ -103,6 +105,7 @@ def read_hosts(connection: Connection, now: float) -> list[Host]:
             about.about,
             silent_since=about.states.get("silent", {}).get("since") if about.states else None,
             thresholds=about.thresholds,
+            exceeded=about.exceeded,
         )
         for name, (about, _) in sorted(known.items())
     ]

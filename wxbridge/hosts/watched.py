@@ -81,7 +81,7 @@ class WatchedHost:
 
     def as_host(self, name: str) -> Host:
         """Give it as others see it."""
-        return Host(name, self.history, self.about, self.silent.since, self._thresholds())
+        return Host(name, self.history, self.about, self.silent.since, self._thresholds(), self._exceeded())
 
     def as_kept(self, *, is_local: bool) -> KeptHost:
         """Give what is kept of it besides its samples."""
@@ -94,12 +94,23 @@ class WatchedHost:
                 if state.since is not None or state.told_at is not None
             },
             thresholds=self._thresholds(),
+            exceeded=self._exceeded(),
             local=is_local,
             sender=self.sender,
         )
 
     def _thresholds(self) -> dict[str, float]:
         return {figure: limit.above for figure, limit in self.limits.items()}
+
+    def _exceeded(self) -> dict[str, str]:
+        """Give the severities of the thresholds that are exceeded now, or whose warning is not over."""
+        last = self.history.last
+        found = {}
+        for figure, limit in self.limits.items():
+            value = _value_of(figure, last) if last is not None else None
+            if self.states.get(figure, FigureState()).since is not None or (value or 0.0) >= limit.above:
+                found[figure] = limit.severity
+        return found
 
 
 def _net(changes: Sequence[HostEvent]) -> HostEvent | None:

@@ -364,6 +364,29 @@ async def test_each_repeat_is_told_however_soon_and_a_body_that_is_sent_again_is
     assert await bridge.take("host", harness.accepted[-1]) == (0, 1), "its answer was lost"
 
 
+async def test_what_is_above_its_threshold_is_told_with_the_report_until_its_warning_is_over(
+    harness: HostHarness,
+) -> None:
+    monitor = harness.monitor(memory={"above": 15, "clear": 5, "severity": "critical"}, cpu=80, **{"for": "50s"})
+
+    async def marks() -> list[str]:
+        (kept,) = await harness.database.read(lambda c: store.read_hosts(c, harness.wall))
+        shown = []
+        for host in (*monitor.list_hosts(), kept):
+            lines = figures.describe_host(host, harness.wall - 600, harness.wall, "en", ZONE)
+            shown += [line[0] for line in lines if "memory" in line]
+        return shown
+
+    await harness.pass_time(monitor, 100, memory=20.0)
+    assert harness.told == [("HostMemoryHigh", "web-1", "firing")]
+    assert await marks() == ["🔴", "🔴"]
+    await harness.pass_time(monitor, 70, memory=10.0)
+    assert await marks() == ["🔴", "🔴"], "it is below its threshold, and not well yet"
+    await harness.pass_time(monitor, 100, memory=1.0)
+    assert harness.told[-1] == ("HostMemoryHigh", "web-1", "resolved")
+    assert await marks() == ["🟢", "🟢"]
+
+
 # ---------------------------------------------------------------- restarts and reloads
 
 

@@ -112,4 +112,6 @@ def _describe(host: Host, command: Command) -> str:
         f"{figures.name_of(name, language)} {format_quantity(round(value, 1), '%', language)}"
         for name, value in shown.items()
     ]
-    return f"{figures.mark(max(shown.values(), default=0.0))} {host.name} · {' · '.join(words)}"
+    rates = [figures.rate(max(shown.values(), default=0.0))]
+    rates += [figures.rate(0, exceeded=severity) for severity in host.exceeded.values()]
+    return f"{figures.MARKS[max(rates)]} {host.name} · {' · '.join(words)}"

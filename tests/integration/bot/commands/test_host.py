@@ -20,9 +20,9 @@ from wxbridge.hosts.samples import Host, Sample, make_history
 NOW = 1_767_261_600.0
 
 
-def a_host(name: str, cpu: float, *, silent: float | None = None, disk: float = 50.0) -> Host:
+def a_host(name: str, cpu: float, *, silent: float | None = None, disk: float = 50.0, **exceeded: str) -> Host:
     samples = [Sample(NOW - 3600 + at * 10, {"cpu": cpu, "memory": 20.0, "disk:/": disk}) for at in range(360)]
-    return Host(name, make_history(samples, 10), {"cores": 4.0}, silent)
+    return Host(name, make_history(samples, 10), {"cores": 4.0}, silent, exceeded=exceeded)
 
 
 async def asked(text: str, hosts: Sequence[Host], language: Language = "en") -> Reply:
@@ -61,6 +61,18 @@ async def test_of_several_machines_each_has_a_line() -> None:
             "发送“主机 名称”查看详情和图表。"
         )
     ]
+
+
+@pytest.mark.parametrize(("severity", "mark"), [("critical", "🔴"), ("严重", "🔴"), ("warning", "🟡"), ("mine", "🟡")])
+async def test_what_is_above_its_own_threshold_is_not_green(severity: str, mark: str) -> None:
+    host = a_host("web-1", 12.0, memory=severity)
+    lines = text_of(await asked("", [host])).splitlines()
+    assert lines[1].startswith("🟢 CPU 12 %")
+    assert lines[2].startswith(f"{mark} memory 20 %")
+    listed = text_of(await asked("", [host, a_host("db-1", 95.0, memory=severity)])).splitlines()
+    assert listed[0].startswith(f"1. {mark} web-1 · CPU 12 %")
+    assert listed[1].startswith("2. 🔴 db-1"), "what is worse by the levels stays that"
+    assert text_of(await asked("today 9-17", [host])).splitlines()[2].startswith("🟢 memory"), "that is over"
 
 
 @pytest.mark.parametrize("text", ["db-1", "DB-1", "d", "db-1 last 30 minutes", "db-1 最近30分钟"])

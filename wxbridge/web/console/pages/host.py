@@ -12,7 +12,7 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import format_quantity
 from wxbridge.hosts import chart
-from wxbridge.hosts.figures import DEFAULT_LEVELS, format_amount, list_disks, list_other_figures, name_of
+from wxbridge.hosts.figures import format_amount, list_disks, list_other_figures, name_of, rate
 from wxbridge.hosts.samples import Host
 from wxbridge.web.console.page import ConsolePage, PageVisit
 
@@ -75,7 +75,7 @@ def _list_levels(visit: PageVisit, host: Host, now: Mapping[str, float]) -> Iter
             "name": name_of(name, visit.language),
             "percent": min(100.0, max(0.0, percent)),
             "value": format_quantity(round(percent, 1), "%", visit.language),
-            "tone": _TONES[sum(percent >= level for level in DEFAULT_LEVELS)],
+            "tone": _TONES[rate(percent, exceeded=host.exceeded.get(name))],
             "amount": format_amount(name, now, host.about, visit.language),
             "limit": limit if limit is not None and limit <= 100 else None,  # noqa: PLR2004 - percent
             "limit_text": format_quantity(limit, "%", visit.language) if limit is not None else "",
