@@ -98,6 +98,7 @@ async def test_those_in_charge_hear_of_a_cause_once_an_hour_also_over_a_restart(
     await w.drain()
     assert len(w.told) == 1
     assert "Grafana at http://grafana:3000 cannot be reached: gone" in w.told[0][0]
+    assert "Each cause is told once an hour" in w.told[0][0]
     w.paint = failing("Prometheus at http://prometheus:9090 cannot be reached: gone")
     await w.put("ops", "text", picture("graph 6"))
     await w.drain()

@@ -22,6 +22,7 @@ from tests.fakes import promql_judge
 from tests.fakes.real_monitors import PROMETHEUS, PROMTOOL, needs_prometheus, run_prometheus
 from wxbridge.config.types import WebSource
 from wxbridge.core.errors import PictureError
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.monitors.period import Period, choose_period
 from wxbridge.monitors.prometheus import (
     AlertRule,
@@ -261,6 +262,26 @@ async def test_each_failure_is_a_sentence_that_says_what_to_do(
     assert caught.value.retry is retry
     assert not isinstance(caught.value, RefusedQuery)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("query_range", '{"status":"success","data":{"groups":"x","result":5}}'),
+        ("query_range", '{"status":"success","data":{"result":[{"values":[["x"]]}]}}'),
+        ("rules", '{"status":"success","data":{"groups":[{"rules":5}]}}'),
+        ("rules", '{"status":"success","data":{"groups":[{"rules":[5]}]}}'),
+        *((path, body) for path in ("query_range", "rules") for body in ("[5]", "[" * 100_000)),
+    ],
+)
+async def test_junk_is_told_in_words_of_ours(server: Server, path: str, body: str) -> None:
+    server.say(200, body)
+    async with client(server, deadline=10) as prometheus:
+        with pytest.raises(PictureError) as caught:
+            await (prometheus.rules() if path == "rules" else prometheus.query_range("a", PERIOD))
+    words = f"Prometheus at {server.url} answered something else than its API says: check prometheus.url"
+    assert str(caught.value) == words
+    assert tell_error(words, "zh") == f"Prometheus（{server.url}） 的应答与其接口不符：请检查 prometheus.url"
 
 
 async def test_a_server_that_is_not_there_is_worth_another_try() -> None:
