@@ -108,6 +108,7 @@ async ({waitFor, needed, recipes, expand, guess}) => {
       .replace(/^\D*/, '')),
     queries: typeof queries === 'number' ? queries : 0,
     missing: [waitFor, needed].filter(s => s && asked(s) === false),
+    absent: [waitFor, needed].filter(s => s && asked(s) === false && !document.querySelector(s)),
     wrong: [waitFor, needed].filter(s => s && asked(s) === null),
     oldKiosk: major >= 12 && /[?&]kiosk=tv(&|$)/.test(location.search),
     document: document.readyState, fonts: !document.fonts || document.fonts.status === 'loaded',

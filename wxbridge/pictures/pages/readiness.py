@@ -205,8 +205,7 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
         if seen is not None and network.pending and _has_to_come(seen) and not touched:
             await network.wait_for_event(_PAUSE_FOR_DATA_SECONDS, after=events)
         await asyncio.sleep(_PAUSE_IN_LOOKS * seen["seconds"] if seen else _PAUSE_SECONDS)
-    what, seconds = _name_loading(seen or last or {}), clock() - began
-    raise PictureTimeout(f"{what} was still loading after {seconds:.3g} s")
+    raise PictureTimeout(_describe_loading(seen or last or {}, clock() - began))
 
 
 async def loads_again(page: Page, shot: Shot, *, until: float) -> bool:
@@ -277,9 +276,14 @@ def _may_come(seen: dict[str, Any]) -> bool:
     return bool(is_vague or seen["document"] != "complete" or not seen["fonts"] or seen["images"] or seen["busy"])
 
 
-def _name_loading(seen: dict[str, Any]) -> str:
-    if not seen:
-        return "the page"
-    if named := _has_to_come(seen):
-        return ", ".join(named)
-    return "the dashboard" if seen["booting"] else "the page, which kept changing,"
+def _describe_loading(seen: dict[str, Any], seconds: float) -> str:
+    """Describe what there was no picture for: an element that alone is missing is not loading, but there is none."""
+    named, missing = (_has_to_come(seen), seen["missing"]) if seen else ([], [])
+    if named and len(named) == len(missing):
+        if absent := seen["absent"]:
+            return f"the element {absent[0]!r} is not on the page after {seconds:.3g} s"
+        return f"the element {missing[0]!r} is not visible after {seconds:.3g} s"
+    what = ", ".join(named) or "the page"
+    if seen and not named:
+        what = "the dashboard" if seen["booting"] else "the page, which kept changing,"
+    return f"{what} was still loading after {seconds:.3g} s"

@@ -167,8 +167,12 @@ async def test_a_panel_that_never_loads_is_an_error_that_names_it(browser, fake)
 
 
 async def test_a_missing_element_is_an_error_that_names_it(browser, fake):
-    with pytest.raises(PictureError, match="the element '#nowhere'"):
-        await browser.shoot(Shot(fake.url + "/pages/plain", wait_for="#nowhere", deadline=5))
+    for asked in ({"wait_for": "#nowhere"}, {"selector": "#nowhere"}, {"wait_for": "h1", "selector": "#nowhere"}):
+        with pytest.raises(PictureError, match=r"the element '#nowhere' is not on the page after \d") as caught:
+            await browser.shoot(Shot(fake.url + "/pages/plain", **asked, deadline=2))
+        assert caught.value.retry, "the page may have it later"
+    with pytest.raises(PictureError, match=r"the element 'title' is not visible after \d"):
+        await browser.shoot(Shot(fake.url + "/pages/blank", selector="title", deadline=2))
 
 
 async def test_a_page_that_computes_without_end_does_not_pass_the_deadline(browser, fake):
