@@ -7,7 +7,7 @@ phone's measures, and takes longer, 150 MB of disk and twice the memory. No stat
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -375,6 +375,9 @@ def _free_place(
                 for pair in pairwise(here):
                     known = [each for each in pair if not math.isnan(each)]
                     hidden += bool(known) and max(known) >= box[1] - 4 and min(known) <= box[3] + 4
+                # A point that stands alone, or a few close together, may lie between two columns.
+                close = slice(bisect_left(xs, columns[0]), bisect_right(xs, columns[-1]))
+                hidden += sum(box[1] - 8 <= y <= box[3] + 8 for y in ys[close])
             if hidden < least:
                 best, least = box, hidden
     assert best is not None  # noqa: S101 - there are four places

@@ -75,6 +75,15 @@ def test_a_threshold_is_a_red_line_at_its_height() -> None:
     assert rows[25] > rows[50] > rows[75]
 
 
+def test_a_thresholds_value_hides_no_point_that_stands_alone() -> None:
+    only = [math.nan] * 120 + [80.0]
+    image = pixels(draw(chart(only, thresholds=(AlertThreshold(">=", 80),))))
+    red = like(image, RED)
+    red[line_row(image, RED) - 2 : line_row(image, RED) + 3] = False
+    assert red[:, : WIDTH // 3].any()
+    assert not red[:, WIDTH // 2 :].any()
+
+
 def test_a_curve_at_the_thresholds_value_lies_on_its_line() -> None:
     image = pixels(draw(chart(LINE, thresholds=(AlertThreshold(">", 80),))))
     red = line_row(image, RED)
