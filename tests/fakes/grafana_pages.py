@@ -287,5 +287,7 @@ PAGES = {
         document.body.innerHTML = '<div aria-label="Panel loading bar" style="height:90px;background:#f00">…</div>';
         setTimeout(() => { document.body.innerHTML = '<div style="height:90px;background:#0f0">new</div>'; }, 3000);
       };</script>""",
+    "hole": """<h1>plan</h1><img src="../slow?key=secret" width=400 height=300>
+      <img src="../slow" alt="架构图" width=400 height=300><img src="../slow" width=0 height=0>""",
     "busyloop": "<h1>hello</h1><script>setTimeout(() => { for (;;); }, 200)</script>",
 }

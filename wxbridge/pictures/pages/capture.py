@@ -100,7 +100,7 @@ class Capture:
         png = await asyncio.to_thread(imaging.fit, png, shot.max_bytes)
         if missing:
             log.warning("browser.missing", page=shot.name, titles=missing)
-        return embed_marks(png, replace(marks if shot.marks else NO_MARKS, missing=tuple(missing)))
+        return embed_marks(png, replace(marks if shot.marks else NO_MARKS, missing=tuple(dict.fromkeys(missing))))
 
     async def _shoot_ready(self, tab: str | None = None) -> tuple[bytes, PageMarks]:
         """Wait and shoot; again where the page loads again meanwhile, and for a while where the picture is blank."""
@@ -167,12 +167,13 @@ class Capture:
             raise NothingToDraw("Grafana's panel has no data")
 
     async def _name_missing(self) -> list[str]:
-        """Give the titles of the panels that stayed empty."""
+        """Give the titles of the panels that stayed empty, and the names of the images that did not come."""
+        images = list(self._ready.images)
         if not self._ready.missing:
-            return []
+            return images
         dashboard = await self._network.read_dashboard()
         titles = {str(panel.id): panel.title for panel in dashboard.panels} if dashboard else {}
-        return [titles.get(number) or f"panel {number}".strip() for number in self._ready.missing]
+        return [*(titles.get(number) or f"panel {number}".strip() for number in self._ready.missing), *images]
 
     async def _shoot_tabs(self, pieces: list[tuple[bytes, PageMarks]]) -> list[str]:
         """Shoot what stands below each tab that is not chosen; gives the titles of those that cannot be."""

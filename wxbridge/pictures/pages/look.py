@@ -112,7 +112,8 @@ async ({waitFor, needed, recipes, expand, guess}) => {
     wrong: [waitFor, needed].filter(s => s && asked(s) === null),
     oldKiosk: major >= 12 && /[?&]kiosk=tv(&|$)/.test(location.search),
     document: document.readyState, fonts: !document.fonts || document.fonts.status === 'loaded',
-    images: [...document.images].filter(i => !i.complete && near(i)).length,
+    images: [...document.images].filter(i => !i.complete && near(i))
+      .map(i => (i.alt.trim() || i.src.replace(/[?#].*$/, '').split('/').pop() || i.src.split('/')[2]).slice(0, 60)),
     busy: [...document.querySelectorAll('[aria-busy="true"]')].filter(near).length + !idle,
     window: innerHeight, height, stiff, scrolls: most > 1, elements: everything.length,
     shape: [tall, height, everything.length, innerHeight].join(),

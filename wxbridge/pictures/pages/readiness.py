@@ -69,6 +69,8 @@ class ReadyPage:
     """Whether its network had become quiet too."""
     missing: tuple[str, ...] = ()
     """The numbers of the panels that stayed empty."""
+    images: tuple[str, ...] = ()
+    """What the images are called that were still loading, in whose places are holes."""
     recipe: str = ""
     """The name of its Grafana's recipe; empty for other pages."""
 
@@ -201,7 +203,7 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
                 elif seen["doubtful"]:
                     guess = True
                 else:
-                    return ReadyPage(stood.quiet > 0, tuple(seen["empty"]), seen["recipe"])
+                    return ReadyPage(stood.quiet > 0, tuple(seen["empty"]), tuple(seen["images"]), seen["recipe"])
         if seen is not None and network.pending and _has_to_come(seen) and not touched:
             await network.wait_for_event(_PAUSE_FOR_DATA_SECONDS, after=events)
         await asyncio.sleep(_PAUSE_IN_LOOKS * seen["seconds"] if seen else _PAUSE_SECONDS)

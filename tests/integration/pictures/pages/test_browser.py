@@ -20,6 +20,7 @@ from wxbridge.core.errors import PictureError
 from wxbridge.pictures.pages import capture
 from wxbridge.pictures.pages.browser import Browser
 from wxbridge.pictures.pages.network import LoginPage
+from wxbridge.pictures.pages.parts import read_missing
 from wxbridge.pictures.pages.program import find_browser
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 
@@ -173,6 +174,12 @@ async def test_a_missing_element_is_an_error_that_names_it(browser, fake):
         assert caught.value.retry, "the page may have it later"
     with pytest.raises(PictureError, match=r"the element 'title' is not visible after \d"):
         await browser.shoot(Shot(fake.url + "/pages/blank", selector="title", deadline=2))
+
+
+async def test_an_image_that_never_comes_is_named_as_missing(browser, fake):
+    png = await browser.shoot(Shot(fake.url + "/pages/hole", deadline=8))
+    assert read_missing(png) == ("slow", "架构图")
+    assert read_missing(await browser.shoot(Shot(fake.url + "/pages/plain"))) == ()
 
 
 async def test_a_page_that_computes_without_end_does_not_pass_the_deadline(browser, fake):
