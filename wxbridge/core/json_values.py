@@ -27,8 +27,9 @@ _MAX_UNSEEN_SHARE = 0.1
 _MAX_EXACT = 2.0**53
 """From here on not every whole number is a float."""
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-_STRING_OR_COMMA = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|,(?=\s*[}\]])', re.DOTALL)
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# No string begins at what an open one escapes, which would be looked through from there again.
+_STRING = re.compile(r'(?<!\\)"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_STRING_OR_COMMA = re.compile(rf"{_STRING.pattern}|,(?=\s*[}}\]])", re.DOTALL)
 _LENIENT = json.JSONDecoder(strict=False)
 """Takes raw line ends and tabs in strings. `json.loads` would make one for each text."""
 _NO_ESCAPE = re.compile(r'\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')

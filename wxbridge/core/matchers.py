@@ -179,7 +179,7 @@ def _separated(text: str) -> list[str]:
     if braces:
         inner = inner[1:-1]
     # Alternately what is outside of quotes, where commas separate, and what is inside.
-    pieces = re.split(r'("(?:[^"\\]|\\.)*")', inner, flags=re.DOTALL)
+    pieces = re.split(r'((?<!\\)"(?:[^"\\]|\\.)*+")', inner, flags=re.DOTALL)
     parts = [""]
     for index, piece in enumerate(pieces):
         first, *more = [piece] if index % 2 else piece.split(",")

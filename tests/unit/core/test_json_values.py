@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -49,3 +50,12 @@ def test_every_text_of_a_body_is_clean_however_it_is_written(value: Any, ascii_o
     body = text.encode("utf-8", "surrogatepass")
     if body.decode(errors="replace") == text:
         assert read_json_or_text(body) == clean_json(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "body", ['{"a":"' + '\\"' * 100_000, "{" + '"\\' * 100_000, '["a\\",' * 30_000, "[1" + ", " * 100_000]
+)
+def test_a_broken_body_takes_a_moment(body: str) -> None:
+    start = time.process_time()
+    assert isinstance(read_json_or_text(body.encode()), str)
+    assert time.process_time() - start < 10

@@ -65,7 +65,7 @@ _KNOWN = {
     **{word: ReadStatus(state=name, fires=False) for name, words in _WITHOUT_VERDICT.items() for word in words.split()},
     **{word: ReadStatus(state=word, fires=False, is_news=False) for word in _NO_NEWS.split()},
 }
-_SIGNS_AROUND = re.compile(r"^[\W_]+|[\W_]+$")
+_SIGNS_AROUND = re.compile(r"^[\W_]+|(?<![\W_])[\W_]+$")
 _GAPS = re.compile(r"[\s-]+")
 
 

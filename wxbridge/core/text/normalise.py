@@ -11,11 +11,11 @@ _BLANKS = (0x09, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x202F, 0x205F, 0x2060, 0
 _ASCII = _FULL_WIDTH | dict.fromkeys(_BLANKS, 0x20)
 _QUOTES = str.maketrans("“”„＂", '""""')
 _SINGLE_QUOTES = str.maketrans("‘’", "''")
-_SINGLE_QUOTED = re.compile(r"(?<![^\s=~,，＝～{｛])'((?:[^'\\]|\\.)*)'(?![^\s=~!,，＝～！}｝])", re.DOTALL)
+_SINGLE_QUOTED = re.compile(r"(?<![^\s=~,，＝～{｛])'((?:[^'\\]|\\.)*+)'(?![^\s=~!,，＝～！}｝])", re.DOTALL)
 """A whole name or value in single quotes."""
 _MATCHER_SIGNS = str.maketrans("＝！～，｛｝", "=!~,{}")
 _UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")', re.DOTALL)
+_QUOTED = re.compile(r'((?<!\\)"(?:[^"\\]|\\.)*+")', re.DOTALL)
 
 MAX_REMEMBERED_CHARS = 200
 """Of a name whose form is kept: those of thousands of dashboards are compared with each word."""
