@@ -290,6 +290,29 @@ async def test_guessing_is_slowed_down_and_the_right_key_passes_all_the_while(we
     assert (await ask(web, f"bark/{KEY}/x", method="GET"))[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "has_own_words"),
+    [
+        ("wecom/cgi-bin/webhook/send?key=x", lambda answer: answer["errcode"]),
+        ("wecom/cgi-bin/gettoken?corpsecret=x", lambda answer: answer["errcode"]),
+        ("dingtalk/robot/send?access_token=x", lambda answer: answer["errcode"]),
+        ("feishu/open-apis/bot/v2/hook/x", lambda answer: answer["code"] and answer["StatusCode"]),
+        ("bark/x/y", lambda answer: answer["code"] == 429),
+        ("pushdeer/message/push?pushkey=x", lambda answer: answer["code"]),
+        ("gotify/message?token=x", lambda answer: answer["errorCode"] == 429),
+        ("ntfy/x", lambda answer: answer["http"] == 429),
+        ("serverchan/x.send", lambda answer: answer["code"]),
+    ],
+)
+async def test_who_guesses_too_often_hears_it_in_the_services_own_words(
+    web: StoredWeb, path: str, has_own_words: Callable[[Any], bool]
+) -> None:
+    for _ in range(11):
+        status, answer = await ask(web, path, {"msgtype": "text"})
+    assert status == 429
+    assert has_own_words(answer)
+
+
 async def test_a_key_opens_nothing_else(web: StoredWeb) -> None:
     assert (await web.ask("GET", f"/api/alerts?token={KEY}", token=False))[0] == 401
     assert (await web.ask("POST", f"/hooks/generic?token={KEY}", token=False, data=b"x"))[0] == 401

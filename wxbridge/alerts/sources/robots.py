@@ -26,6 +26,8 @@ _FIRING = (
     r"down|alarm|alert|critical|warning|error|failed|失败",
 )
 _NO_DATA = (r"无数据|no ?data", r"no_data")
+_MAX_STATED_CHARS = 1000
+"""Of a line in which words for a status are looked for."""
 _COUNT = r"(?:\s*[:x×]\s*\d+)?"
 
 
@@ -59,6 +61,8 @@ _LABELS = {
     "cluster": "cluster|集群",
 }
 _NAMES = {word: label for label, words in _LABELS.items() for word in words.split("|")}
+_MAX_LABEL_LINE_CHARS = 400
+"""Of a line that are looked at for a label."""
 _LABEL_LINE = re.compile(r"[\s>*•·-]*([\w ]{1,20}?)\s*[:：=]\s*(\S.{0,199})")
 _FILLERS = re.compile(r"通知|提醒|消息|notification", re.IGNORECASE)
 _NOISE = re.compile(r"[\W_]+")
@@ -98,9 +102,9 @@ def read_robot_message(message: CompatMessage, sender: str = "") -> AlertGroup:
     """
     message = replace(message, title=clean_text(message.title).strip(), text=clean_text(message.text).strip())
     headline, rest = _split_headline(message)
-    status = _read_status(headline, message.colour)
     pictures = tuple(spec for one in message.pictures[:MAX_PICTURES] if (spec := picture_at(one)))
-    if status is None or not headline or len(headline) > MAX_TITLE_CHARS:
+    status = _read_status(headline, message.colour) if 0 < len(headline) <= MAX_TITLE_CHARS else None
+    if status is None:
         return _as_text(message, pictures)
     labels = dict(message.labels) | dict(_read_labels(rest))
     if message.severity:
@@ -128,8 +132,9 @@ def _as_text(message: CompatMessage, pictures: tuple[PictureSpec, ...]) -> Alert
     title, text = message.title, message.text
     if not title:
         title, _, text = text.partition("\n")
-    elif text.startswith(title):
-        text = text.removeprefix(title).lstrip()
+    else:
+        first, _, rest = text.partition("\n")
+        text = rest.lstrip() if first.strip() == title else text
     return AlertGroup(message.source, "", title, text=text, recipients=message.recipients, pictures=pictures)
 
 
@@ -160,14 +165,19 @@ def _read_status(headline: str, colour: str) -> AlertStatus | None:
 
 
 def name_without_state(headline: str) -> str:
-    """What is left of a headline without the words for a status, signs and blanks: the same at its recovery."""
+    """What is left of a headline without the words for a status, signs and blanks: the same at its recovery.
+
+    What is much longer than a headline stays as it is.
+    """
+    if len(headline) > _MAX_STATED_CHARS:
+        return headline
     for _, pattern in _STATES:
         headline = pattern.sub(" ", headline)
     return _NOISE.sub(" ", _FILLERS.sub(" ", headline)).strip().casefold()
 
 
 def _label_of(line: str) -> tuple[str, str] | None:
-    found = _LABEL_LINE.match(line)
+    found = _LABEL_LINE.match(line, 0, _MAX_LABEL_LINE_CHARS)
     label = _NAMES.get(found[1].strip().lower()) if found else None
     return (label, found[2].strip()) if found and label else None
 

@@ -19,7 +19,7 @@ class Bark(CompatService):
     """The key is the device's key."""
 
     name = "bark"
-    key_error = message_error = 400
+    key_error, attempts_error, message_error = 400, 429, 400
 
     def routes(self) -> list[web.RouteDef]:
         """Give `push`, and paths of up to four parts."""

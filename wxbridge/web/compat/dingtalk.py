@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote_plus
 
 from aiohttp import web
 
+from wxbridge.alerts.sources import WEB_SCHEMES
 from wxbridge.alerts.sources.robots import CompatMessage, find_font_colour
 from wxbridge.core.errors import BadBody
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
@@ -23,12 +26,16 @@ from wxbridge.web.compat.service import (
     words,
 )
 
+_IN_CLIENT = re.compile(r"dingtalk://dingtalkclient/page/link\?([!-~]+)", re.IGNORECASE)
+"""An address that DingTalk's own client opens, with the page's within."""
+_PAGE = re.compile(r"(?:^|&)url=([^&]+)")
+
 
 class Dingtalk(CompatService):
     """`timestamp` and `sign` are not looked at: the key is enough."""
 
     name = "dingtalk"
-    key_error, message_error = 300001, 400101
+    key_error, attempts_error, message_error = 300001, 130101, 400101
 
     def routes(self) -> list[web.RouteDef]:
         """Give `robot/send`."""
@@ -69,7 +76,8 @@ class Dingtalk(CompatService):
             case _:
                 raise BadBody(f"`msgtype` {kind[:40]!r} is not known.")
         named = [*texts(fields, "at", "atMobiles"), *texts(fields, "at", "atUserIds")]
-        return replace(message, recipients=tuple(named))
+        text = _IN_CLIENT.sub(_find_page, message.text)
+        return replace(message, text=text, recipients=tuple(named))
 
     def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Say `errcode` 0."""
@@ -78,3 +86,10 @@ class Dingtalk(CompatService):
     def refuse(self, code: int, sentence: str) -> web.Response:
         """Say DingTalk's number."""
         return answer_json({"errcode": code, "errmsg": sentence})
+
+
+def _find_page(link: re.Match[str]) -> str:
+    """The address of the page that a link opens in DingTalk; the link itself where it names none of the web."""
+    found = _PAGE.search(link[1])
+    page = "%20".join(unquote_plus(found[1]).split()) if found else ""
+    return page if page.startswith(WEB_SCHEMES) else link[0]

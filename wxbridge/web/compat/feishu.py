@@ -33,7 +33,7 @@ class Feishu(CompatService):
     """`timestamp` and `sign` are not looked at: the key is enough. Pictures of its own (`image_key`) stay there."""
 
     name = "feishu"
-    key_error, message_error = 19001, 9499
+    key_error, attempts_error, message_error = 19001, 11232, 9499
 
     def routes(self) -> list[web.RouteDef]:
         """Give `bot/v2/hook/KEY`, and the first version's `bot/hook/KEY`."""
@@ -72,11 +72,7 @@ class Feishu(CompatService):
         languages = list(post.values()) if isinstance(post, dict) and "content" not in post else [post]
         found = part(post, "zh_cn") or next((one for one in languages if isinstance(one, dict)), {})
         rows = part(found, "content")
-        lines = [
-            "".join(_write_span(span) for span in row if isinstance(span, dict))
-            for row in (rows if isinstance(rows, list) else [])
-            if isinstance(row, list)
-        ]
+        lines = [_write_row(row) for row in (rows if isinstance(rows, list) else []) if isinstance(row, list)]
         return CompatMessage(self.name, "\n".join(lines).strip(), words(found, "title"))
 
     def _read_card(self, card: Any) -> CompatMessage:
@@ -110,6 +106,17 @@ def _unpack(text: str) -> Any:
         return {"text": text}
 
 
+def _write_row(row: list[Any]) -> str:
+    line, ends_with_address = "", False
+    for span in row:
+        text = _write_span(span) if isinstance(span, dict) else ""
+        if text:
+            # Words right behind an address would be taken for a part of it.
+            line += f" {text}" if ends_with_address and not text[0].isspace() else text
+            ends_with_address = words(span, "tag") == "a"
+    return line
+
+
 def _write_span(span: dict[str, Any]) -> str:
     match words(span, "tag"):
         case "a":
@@ -134,7 +141,8 @@ def _walk(element: Any, depth: int) -> Iterator[str]:
     if not isinstance(element, dict):
         return
     tag, content = words(element, "tag"), part(element, "content")
-    if tag in _TEXT_TAGS and isinstance(content, str):
+    # Feishu takes a text without a tag for a plain one.
+    if isinstance(content, str) and (not tag or tag in _TEXT_TAGS):
         yield content
         return
     if tag == "button" or "multi_url" in element:

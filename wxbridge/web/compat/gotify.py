@@ -24,7 +24,7 @@ class Gotify(CompatService):
     """The key is the application's token."""
 
     name = "gotify"
-    key_error, message_error = 401, 400
+    key_error, attempts_error, message_error = 401, 429, 400
 
     def routes(self) -> list[web.RouteDef]:
         """Give `message`."""

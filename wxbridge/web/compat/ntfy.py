@@ -37,7 +37,7 @@ class Ntfy(CompatService):
     """A message is a body with headers, a query, or JSON that names the topic."""
 
     name = "ntfy"
-    key_error, message_error = 40301, 40009
+    key_error, attempts_error, message_error = 40301, 42901, 40009
 
     def routes(self) -> list[web.RouteDef]:
         """Give the root for JSON, and the topic with its older forms for GET."""

@@ -16,7 +16,7 @@ class Pushdeer(CompatService):
     """The key is `pushkey`, in JSON, a form or the query."""
 
     name = "pushdeer"
-    key_error, message_error = 80403, 80501
+    key_error, attempts_error, message_error = 80403, 80403, 80501
 
     def routes(self) -> list[web.RouteDef]:
         """Give `message/push`."""

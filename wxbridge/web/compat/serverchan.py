@@ -17,7 +17,7 @@ class Serverchan(CompatService):
     """The key is the path's; JSON, a form or the query."""
 
     name = "serverchan"
-    key_error, message_error = 40001, 40000
+    key_error, attempts_error, message_error = 40001, 40001, 40000
 
     def routes(self) -> list[web.RouteDef]:
         """Give `KEY.send`."""

@@ -16,7 +16,7 @@ from wxbridge.core.json_values import as_text, read_json_or_text
 from wxbridge.web.auth import count_wrong_token
 from wxbridge.web.compat.keys import COMPAT_KEYS, CompatKeys, KeyHolder
 from wxbridge.web.refusals import REFUSED, Refusal
-from wxbridge.web.responses import CALLER, read_body, tell_refusal
+from wxbridge.web.responses import CALLER, RequestRefused, read_body, tell_refusal
 from wxbridge.web.services import SERVICES
 
 PREFIX = "/compat"
@@ -29,6 +29,8 @@ class CompatService(ABC):
     """Of the first part of its paths, and of the source of its alerts."""
     key_error: ClassVar[int]
     """Its number for a wrong key."""
+    attempts_error: ClassVar[int]
+    """Its number for too many of those."""
     message_error: ClassVar[int]
     """Its number for what cannot be read."""
 
@@ -53,7 +55,7 @@ class CompatService(ABC):
 
     @abstractmethod
     def refuse(self, code: int, sentence: str) -> web.Response:
-        """Say in the service's words that it was not, with `key_error` or `message_error`."""
+        """Say in the service's words that it was not, with `key_error`, `attempts_error` or `message_error`."""
 
     async def read_fields(self, request: web.Request) -> dict[str, Any]:
         """Read a request's query and body as one mapping, whatever its content type says; the body's fields come first.
@@ -85,7 +87,7 @@ class CompatService(ABC):
         """Store what a request says, and answer.
 
         Raises:
-            RequestRefused: too many wrong keys came from there, or the body did not arrive in time.
+            RequestRefused: the body did not arrive in time.
             StorageError: it could not be stored.
         """
         problem = ""
@@ -109,9 +111,17 @@ class CompatService(ABC):
         return self.answer(request, message)
 
     def refuse_key(self, request: web.Request) -> web.Response:
-        """Answer to a wrong key, and count it. Raises `RequestRefused` where too many came from there."""
-        count_wrong_token(request, f"{PREFIX}/{self.name}")
-        request.app[SERVICES].metrics.refused.labels("unauthorised").inc()
+        """Answer to a wrong key, and count it; with 429 where too many came from there."""
+        refused = request.app[SERVICES].metrics.refused
+        try:
+            count_wrong_token(request, f"{PREFIX}/{self.name}")
+        except RequestRefused as error:
+            refused.labels(error.reason).inc()
+            response = self.refuse(self.attempts_error, tell_refusal(request.config_dict, str(error)))
+            response.set_status(error.status)
+            response.headers.update(error.headers or {})
+            return response
+        refused.labels("unauthorised").inc()
         sentence = tell_refusal(request.config_dict, "the key is wrong: it is none of hooks.compat")
         return self.refuse(self.key_error, sentence)
 

@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -42,7 +43,7 @@ _NO_PICTURE = "no-picture"
 class WecomService(CompatService):
     """What an application's and a robot's requests have in common: the kinds of messages."""
 
-    message_error = 40058
+    attempts_error, message_error = 45009, 40058
 
     def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Say `errcode` 0."""
@@ -152,7 +153,8 @@ class CompatWecomApplication(WecomService):
         holder = keys.find(self.read_key(request, fields))
         if holder is None:
             refused = self.refuse_key(request)
-            return answer_json({"errcode": 40001, "errmsg": "invalid credential"}, refused.status)
+            is_wrong = refused.status == HTTPStatus.OK
+            return answer_json({"errcode": 40001, "errmsg": "invalid credential"}) if is_wrong else refused
         # `expire_in` is what some old clients read.
         return answer_json(
             _OK | {"access_token": keys.make_token(holder), "expires_in": TOKEN_SECONDS, "expire_in": TOKEN_SECONDS}

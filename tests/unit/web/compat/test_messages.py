@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from wxbridge.alerts.sources.robots import CompatMessage, read_robot_message
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import AlertStatus
 from wxbridge.web.compat import SERVICES
+from wxbridge.web.compat.dingtalk import Dingtalk
+from wxbridge.web.compat.feishu import Feishu
 from wxbridge.web.compat.service import CompatService
 
 NAMES = (
@@ -92,3 +95,72 @@ def test_what_a_message_is_about_becomes_labels() -> None:
     text = "[告警] 磁盘\n> 告警级别：严重\n> 主机：db-1\nnamespace = pay"
     (alert,) = read_robot_message(CompatMessage("wecom_robot", text)).alerts
     assert alert.labels == {"severity": "严重", "host": "db-1", "namespace": "pay"}
+
+
+@pytest.mark.parametrize(
+    ("title", "text", "told"),
+    [
+        ("db-1", "db-10 is down", "db-10 is down"),
+        ("disk", "disks of db-1 are full", "disks of db-1 are full"),
+        ("disk", "disk of db-1 is full", "disk of db-1 is full"),
+        ("发布", "发布完成", "发布完成"),
+        ("发布", "发布", ""),
+        ("发布", "发布 \n\n  已完成\n发布", "已完成\n发布"),
+    ],
+)
+def test_a_title_is_taken_off_where_it_is_a_line_of_its_own(title: str, text: str, told: str) -> None:
+    group = read_robot_message(CompatMessage("ntfy", text, title))
+    assert (group.title, group.text) == (title, told)
+
+
+@pytest.mark.parametrize("sign", ["[", "告警 ", "[告警 x1", "alert: ", " ", " > ", "主机 ", "a ", "http://", "1:"])
+def test_a_long_line_takes_a_moment(sign: str) -> None:
+    line = sign * (300_000 // len(sign)) + "b"
+    start = time.process_time()
+    for message in (
+        CompatMessage("ntfy", line),
+        CompatMessage("ntfy", f"告警\n{line}"),
+        CompatMessage("ntfy", line, line),
+    ):
+        read_robot_message(message)
+    assert time.process_time() - start < 10
+
+
+def read(service: CompatService, fields: dict[str, Any]) -> str:
+    """The text of a message."""
+    return service.read_message(make_mocked_request("POST", "/", match_info={"key": "k"}), fields).text
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ([{"tag": "a", "text": "看", "href": "http://x/"}, {"tag": "at", "user_id": "ou_1"}], "看 http://x/ @ou_1"),
+        ([{"tag": "a", "href": "http://x/"}, {"tag": "text", "text": " 后"}], "http://x/ 后"),
+        ([{"tag": "text", "text": "见"}, {"tag": "text", "text": "上"}], "见上"),
+    ],
+)  # fmt: skip
+def test_words_behind_an_address_of_a_post_of_feishus_are_no_part_of_it(row: list[Any], text: str) -> None:
+    assert read(Feishu(), {"msg_type": "post", "content": {"post": {"zh_cn": {"content": [row]}}}}) == text
+
+
+def test_a_text_without_a_tag_in_a_card_of_feishus_is_told() -> None:
+    div = {"tag": "div", "text": {"content": "x one"}, "fields": [{"is_short": True, "text": {"content": "y"}}]}
+    assert read(Feishu(), {"msg_type": "interactive", "card": {"elements": [div]}}) == "x one\ny"
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("dingtalk://dingtalkclient/page/link?url=http%3A%2F%2Fx%2Fa%3Fb%3D1%26c%3D2&pc_slide=false", "http://x/a?b=1&c=2"),
+        ("dingtalk://dingtalkclient/page/link?pc_slide=true&url=https%3A%2F%2Fx%2Fa+b", "https://x/a%20b"),
+        ("dingtalk://dingtalkclient/page/link?url=alipay%3A%2F%2Fx", None),
+        ("dingtalk://dingtalkclient/action/openapp?corpid=1", None),
+        ("http://x/?url=http%3A%2F%2Fy", None),
+    ],
+)  # fmt: skip
+def test_an_address_for_dingtalks_client_is_told_as_the_pages_own(address: str, told: str | None) -> None:
+    told = told or address
+    card = {"title": "t", "text": f"见 [这里]({address})", "singleTitle": "看", "singleURL": address}
+    assert read(Dingtalk(), {"msgtype": "actionCard", "actionCard": card}) == f"见 这里 {told}\n看 {told}"
+    link = {"title": "t", "text": "x", "messageUrl": address}
+    assert read(Dingtalk(), {"msgtype": "link", "link": link}) == f"x\n{told}"
