@@ -15,7 +15,7 @@ _MAP = "map["
 _START = re.compile(r"(?<![A-Za-z0-9_])map\[")
 _NAME = re.compile(r"[A-Za-z_][\w./-]{0,200}:")
 _DEPTHS = {"[": 1, "{": 1, "]": -1, "}": -1}
-_FIGURE = r"\[ var='[^'\n]{0,200}' [^\n]{0,2000}? \]"
+_FIGURE = r"\[ var='[^'\n]{0,200}' (?:(?!\[ var=)[^\n]){0,2000}? \]"
 _VALUE_LIST = re.compile(rf"{_FIGURE}(?:, {_FIGURE})*")
 _CAPTION = re.compile(
     r"[\s,，;；、(（]*(?<![A-Za-z])(?:all )?(?:labels?|tags|values?|标签|值)\s*[:：=]?\s*$", re.IGNORECASE

@@ -62,7 +62,15 @@ def test_no_label_is_lost_and_no_map_is_left(dumped: dict[str, str], known: set[
 
 
 @pytest.mark.parametrize(
-    "text", ["map[" + "a:b " * 25_000, "map[" * 25_000, "map[a:" * 16_000, "[ var='" * 14_000, " " * 100_000 + "map[]"]
+    "text",
+    [
+        "map[" + "a:b " * 25_000,
+        "map[" * 25_000,
+        "map[a:" * 16_000,
+        "[ var='" * 14_000,
+        "[ var='a' " * 30_000,
+        " " * 100_000 + "map[]",
+    ],
 )
 def test_a_text_that_is_made_to_take_long_does_not(text: str) -> None:
     began = time.thread_time()
