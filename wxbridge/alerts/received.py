@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wxbridge.alerts import routing
+from wxbridge.alerts.links import shorten_key
 from wxbridge.alerts.notification_log import PendingAlert
 from wxbridge.alerts.routing import RoutedGroup, RouteTree
 from wxbridge.core.model import AlertGroup, Received
@@ -14,6 +15,8 @@ from wxbridge.core.model import AlertGroup, Received
 _MAX_NAMES_IN_TITLE = 3
 _MAX_ROUTES_TOLD = 20
 """Of one part."""
+MAX_HELD_KEYS = 100
+"""Of one part, by which the console says which of its alerts were held back."""
 
 
 def summarize(
@@ -43,15 +46,24 @@ class RouteReasons:
         """How a part of what came in was routed: `target`, how many `alerts` of it, how many were `told`.
 
         `why` is in a word why it went there where no route said so (`asked`, `unrouted`). Else `by` names the routes,
-        each with its place and what it `matches`. Where something was kept back, `held` names by what.
+        each with its place and what it `matches`. Where something was kept back, `held` names by what; unless that is
+        one thing for all of it, `held_keys` says which alerts by what (`shorten_key`); empty where they are too many.
         """
         found: dict[str, Any] = {"target": part.target, "alerts": len(part.group.alerts), "told": told}
         if part.reason:
             found["why"] = part.reason
         else:
             found["by"] = [self._route(path) for path in part.paths[:_MAX_ROUTES_TOLD]]
-        held = sorted({each.held for each in pending if each.held})
-        return found | ({"held": held} if held and told < len(pending) else {})
+        held: dict[str, list[str]] = {}
+        for each in pending:
+            if each.held:
+                held.setdefault(each.held, []).append(shorten_key(each.key))
+        count = sum(map(len, held.values()))
+        if held:
+            found["held"] = sorted(held)
+        if len(held) > 1 or 0 < count < len(pending):
+            found["held_keys"] = held if count <= MAX_HELD_KEYS else {}
+        return found
 
     def _route(self, path: tuple[int, ...]) -> Mapping[str, Any]:
         if path not in self._known:

@@ -55,22 +55,32 @@ async def follow_link(request: web.Request) -> web.StreamResponse:
         raise RequestRefused(403, "cross_site", "Another site's page may not do this.")
     try:
         found = await services.alerts.find_posted(link.short_keys)
-        if changes:
-            await _silence(request, link, found)
+        if changes and await _silence(request, link, found):
             return add_headers(see_other(f"{SILENCE_PATH}{name}"))
     except StorageError as error:
         log.error("a link could not be followed", error=str(error))  # noqa: TRY400 - the path is as good as a token
         return _render(request, 503, problem="storage")
-    return _render(request, alerts=[_describe(request, each) for each in found], link=name)
+    shown = [_describe(request, each) for each in found]
+    return _render(
+        request, 400 if changes else 200, alerts=shown, link=name, with_boxes=_has_boxes(link), is_none_chosen=changes
+    )
 
 
-async def _silence(request: web.Request, link: SilenceLink, found: Sequence[FiringAlert]) -> None:
+def _has_boxes(link: SilenceLink) -> bool:
+    """Tell whether a link's alerts are chosen among, as of a single one there is no choice."""
+    return len(link.short_keys) > 1
+
+
+async def _silence(request: web.Request, link: SilenceLink, found: Sequence[FiringAlert]) -> bool:
+    """Silence what was chosen; False where nothing was."""
     services, site = request.app[SERVICES], request.app[SITE]
     form = await request.post()
     choice = str(form.get("for", ""))
     if choice not in CHOICES:
         raise BadBody("The form has no time that is offered.")
-    chosen = {str(each) for each in form.getall("alert", [])} or set(link.short_keys)
+    chosen = {str(each) for each in form.getall("alert", [])} if _has_boxes(link) else set(link.short_keys)
+    if not chosen:
+        return False
     by = " ".join(str(form.get("by", "")).replace("\x00", "").split())[:MAX_NAME_CHARS]
     now = site.clock.wall()
     for each in found:
@@ -95,6 +105,7 @@ async def _silence(request: web.Request, link: SilenceLink, found: Sequence[Firi
         what = ", ".join(map(str, made.silence.matchers))
         await services.audit.record(AuditAction.SILENCED, what, by=name, via=AuditDoor.LINK)
     site.memory.overview.clear()
+    return True
 
 
 def _silence_of(request: web.Request, each: FiringAlert) -> Silence | None:
@@ -119,13 +130,21 @@ def _describe(request: web.Request, each: FiringAlert) -> Mapping[str, Any]:
 
 
 def _render(
-    request: web.Request, status: int = 200, *, problem: str = "", alerts: Sequence[Any] = (), link: str = ""
+    request: web.Request,
+    status: int = 200,
+    *,
+    problem: str = "",
+    alerts: Sequence[Any] = (),
+    link: str = "",
+    with_boxes: bool = False,
+    is_none_chosen: bool = False,
 ) -> web.Response:
     site = request.app[SITE]
     visit = site.visit(request, site.sessions.open(ConsoleRole.READ))
     shown = {
         "problem": problem, "alerts": alerts, "v": visit, "action": f"{SILENCE_PATH}{link}",
-        "firing": any(not each["is_over"] for each in alerts),
+        "firing": any(not each["is_over"] for each in alerts), "with_boxes": with_boxes,
+        "is_none_chosen": is_none_chosen,
     }  # fmt: skip
     response = site.render_outside(request, "silence-link.html", shown, status)
     # Nobody who indexes or previews pages keeps it.

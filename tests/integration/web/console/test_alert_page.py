@@ -7,9 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.integration.web.console.console_harness import TOKEN, ConsoleBridge, alert, group, running
+from wxbridge.alerts.kept_silences import SilenceRequest
+from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import MessageState, Text
+from wxbridge.core.schema import received
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Accept": "text/html"}
@@ -73,6 +77,43 @@ async def test_what_is_repeated_is_no_news_and_makes_the_way_no_longer(console: 
         await console.post(body)
     text = await page(console, f"/console/alert?key={await key_of(console, 'Repeated')}")
     assert steps(text).count("Received") == 1
+
+
+async def test_of_a_body_only_those_alerts_are_said_to_be_held_back_that_are(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        service, now = bench.bridge.alerts, time.time()
+        silences = [
+            (await service.silence(SilenceRequest((Matcher("team", "=", team),), now, now + 3600))).silence.id
+            for team in ("db", "web")
+        ]
+        teams = ("db", "web", "other", "db", "other")
+        await bench.post(group(*(alert(f"Alert{at}", team=team) for at, team in enumerate(teams)), key="teams"))
+        keys = {each.alert.title: each.key for each in await service.list_firing()}
+        for at, team in enumerate(teams):
+            text = await page(bench, f"/console/alert?key={keys[f'Alert{at}']}")
+            told = re.findall(r"held back by silence (\S+?)<", text)
+            assert told == ([] if team == "other" else [silences[("db", "web").index(team)]])
+            assert "partly" not in text
+        names = ", ".join(sorted(f"silence {each}" for each in silences))
+        assert f"partly held back by {names}<" in await page(bench, "/")
+        await bench.post(group(alert("Whole", team="db"), alert("Whole", team="db"), key="whole"))
+        assert f'"warn-text">held back by silence {silences[0]}<' in await page(bench, "/")
+
+
+async def test_what_was_noted_without_its_alerts_is_said_to_be_held_back_in_part(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.post(group(alert("Old"), alert("Old", instance="db-2:9100"), key="old"))
+        path = f"/console/alert?key={await key_of(bench, 'Old')}"
+        routed = {"target": "ops", "alerts": 2, "by": [], "held": ["silence x"]}
+        partly = "partly held back by silence x"
+        for more, wanted in (
+            ({"told": 1}, partly),
+            ({"told": 0}, '"warn-text">held back by silence x'),
+            ({"told": 0, "held_keys": {}}, partly),
+        ):
+            noted = [routed | more]
+            await bench.bridge.database.run(lambda c, noted=noted: c.execute(sa.update(received).values(routed=noted)))
+            assert wanted in await page(bench, path)
 
 
 async def test_the_way_is_forgotten_with_what_came_in(tmp_path: Path) -> None:

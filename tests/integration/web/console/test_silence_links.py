@@ -140,8 +140,36 @@ async def test_of_several_alerts_those_are_silenced_that_are_chosen(console: Con
     await press(console, path, [("for", "1h"), ("alert", keys[1])])
     (made,) = await silences(console)
     assert 'instance="db-2:9100"' in map(str, made.matchers)
-    await press(console, path, {"for": "1h"})
+    await press(console, path, [("for", "1h"), ("alert", keys[0]), ("alert", keys[1])])
     assert len(await silences(console)) == 2
+
+
+@pytest.mark.parametrize(("language", "told"), [("en", "choose at least one"), ("zh", "请至少选择一条")])
+async def test_of_several_alerts_none_is_silenced_where_none_is_chosen(
+    console: ConsoleBridge, language: str, told: str
+) -> None:
+    path = await link_of(console, f"Unticked{language}", alert(f"Unticked{language}", instance="db-2:9100"))
+    headers = BROWSER | {"Accept-Language": language}
+    async with console.session.post(console.url + path, data={"for": "1h"}, headers=headers) as response:
+        assert response.status == 400
+        page = await response.text()
+    assert not await silences(console)
+    assert told in page
+    boxes = re.findall(r'<input type="checkbox" name="alert"[^>]*>', page)
+    assert [" checked" in each for each in boxes] == [False, False], "as they were left"
+
+
+async def test_of_several_alerts_one_that_is_forgotten_meanwhile_leaves_the_choice(console: ConsoleBridge) -> None:
+    await console.post(group(alert("Kept")), to="spare")
+    key = next(each.key for each in await console.bridge.alerts.list_firing() if each.alert.title.startswith("Kept"))
+    pages = console.bridge.alerts._pipeline.pages
+    assert isinstance(pages, AlertPages)
+    path = pages.silence([key, "0" * 32], "spare", time.time()).removeprefix(pages.public_url)
+    await press(console, path, [("for", "1h"), ("alert", "0" * 12)])
+    assert not await silences(console)
+    (box,) = re.findall(r'name="alert" value="([0-9a-f]{12})"', (await get(console, path))[1])
+    await press(console, path, [("for", "1h"), ("alert", box)])
+    assert len(await silences(console)) == 1
 
 
 def spoiled(path: str) -> Iterator[str]:

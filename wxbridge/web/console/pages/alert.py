@@ -64,7 +64,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
         "links": list(_list_links(whole)),
         "silence": services.alerts.find_silence(found.labels),
         "episodes": episodes,
-        "way": [_describe_post(visit, each) for each in entries],
+        "way": [_describe_post(visit, each, short) for each in entries],
         "missing": overview.missing,
     }
 
@@ -79,7 +79,7 @@ def _list_links(alert: Alert) -> Iterator[tuple[str, str]]:
             yield name, address
 
 
-def _describe_post(visit: PageVisit, entry: TimelineEntry) -> Mapping[str, Any]:
+def _describe_post(visit: PageVisit, entry: TimelineEntry, short_key: str) -> Mapping[str, Any]:
     """Describe one POST and what became of it: its own steps, then those of each target's messages."""
     steps = [WayStep(entry.at, "received", visit.say("alert.from_source", source=entry.source, n=entry.alerts))]
     targets: dict[str, list[WayStep]] = {}
@@ -90,8 +90,8 @@ def _describe_post(visit: PageVisit, entry: TimelineEntry) -> Mapping[str, Any]:
         for message in told.messages:
             found += _list_steps(visit, message)
     return {
-        "at": entry.at, "steps": steps, "routed": [describe_routed(visit, each) for each in entry.routed],
-        "targets": targets, "source": entry.source,
+        "at": entry.at, "steps": steps, "targets": targets, "source": entry.source,
+        "routed": [describe_routed(visit, each, short_key) for each in entry.routed],
     }  # fmt: skip
 
 

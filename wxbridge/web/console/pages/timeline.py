@@ -106,8 +106,11 @@ def describe_message(message: Message) -> Mapping[str, Any]:
     }
 
 
-def describe_routed(visit: PageVisit, part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Say why a part went where it did: the routes with what they match, or a sentence."""
+def describe_routed(visit: PageVisit, part: Mapping[str, Any], short_key: str = "") -> Mapping[str, Any]:
+    """Say why a part went where it did (the routes with what they match, or a sentence), and what held it back.
+
+    With an alert's `short_key` that is told of this alone, where it is known.
+    """
     by: Sequence[Mapping[str, Any]] = part.get("by", ())
     routes = [
         (each["route"] if each["matches"] else visit.say("why.everything", route=each["route"]), each["matches"])
@@ -117,8 +120,17 @@ def describe_routed(visit: PageVisit, part: Mapping[str, Any]) -> Mapping[str, A
         routes = [(visit.say(f"why.{part['why']}"), [])]
     return {
         "target": part.get("target", ""), "alerts": part.get("alerts", 0), "told": part.get("told", 0),
-        "routes": routes, "held": list(part.get("held", ())),
+        "routes": routes, "held": _say_held(visit, part, short_key),
     }  # fmt: skip
+
+
+def _say_held(visit: PageVisit, part: Mapping[str, Any], short_key: str) -> str:
+    # Rows of earlier versions never have keys.
+    held, keys = part.get("held", ()), part.get("held_keys")
+    is_whole = not part.get("told") and (keys is None or sum(map(len, keys.values())) == part.get("alerts"))
+    if keys and short_key:
+        held, is_whole = [name for name in held if short_key in keys[name]], True
+    return visit.say("timeline.held" if is_whole else "timeline.held_in_part", what=", ".join(held)) if held else ""
 
 
 async def change(visit: PageVisit, form: ConsoleForm) -> str:
