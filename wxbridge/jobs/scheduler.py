@@ -223,7 +223,7 @@ class JobScheduler:
                 id=job.id,
                 kind=job.kind,
                 to=job.to,
-                next_run=self._next_run(job),
+                next_run=self._next_run(job, mutes.get(job.id)),
                 last=last.get(job.id),
                 mute=mutes.get(job.id),
                 running_since=self._running_since.get(job.id),
@@ -254,8 +254,13 @@ class JobScheduler:
             at = schedule.next_after(at + gap - timedelta(microseconds=1))
         return runs
 
-    def _next_run(self, job: JobSettings) -> datetime | None:
-        return (self._plan(job) if self._skew is None else self._planned[job.id]).next_run
+    def _next_run(self, job: JobSettings, mute: Mute | None) -> datetime | None:
+        planned = self._plan(job) if self._skew is None else self._planned[job.id]
+        following = planned.next_run
+        if following is None or mute is None or following.timestamp() >= mute.until:
+            return following
+        end = datetime.fromtimestamp(mute.until, self._settings.timezone)
+        return planned.schedule.next_after(end - timedelta(microseconds=1))
 
     def run_now(self, job_id: str, also: Sequence[str] = ()) -> None:
         """Begin a run of a job, muted or not, and return at once.

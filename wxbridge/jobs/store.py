@@ -61,7 +61,7 @@ class JobStatus:
     kind: str
     to: tuple[str, ...]
     next_run: datetime | None
-    """None where it never runs again. One that is muted is passed over, if the mute is not over by then."""
+    """The first that its mute does not pass over; None where it never runs again."""
     last: JobRun | None
     mute: Mute | None = None
     running_since: float | None = None

@@ -468,6 +468,31 @@ async def test_the_listing_tells_next_run_last_result_and_mute(harness: Schedule
     assert broken.last.ok is False
 
 
+async def test_the_next_run_of_a_muted_job_is_the_first_that_is_not_passed_over(
+    read: Callable[..., Config], database: Database, artist: Artist
+) -> None:
+    once = '  - {id: once, at: "2999-01-01 10:00", kind: text, text: "hello", to: ops}\n'
+    jobs = SchedulerHarness(read(CONFIG + once), database, artist).jobs
+
+    async def next_run(job: str) -> datetime | None:
+        return next(each.next_run for each in await jobs.list_jobs() if each.id == job)
+
+    first = await next_run("hello")
+    assert first
+    hour = timedelta(hours=1)
+    for length, wanted in ((hour / 2, first + hour), (hour, first + hour), (1.5 * hour, first + 2 * hour)):
+        await jobs.mute("hello", (first + length).timestamp(), "me")
+        assert await next_run("hello") == wanted
+    await jobs.unmute("hello")
+    assert await next_run("hello") == first
+    moment = await next_run("once")
+    assert moment
+    await jobs.mute("once", (moment - hour).timestamp(), "me")
+    assert await next_run("once") == moment
+    await jobs.mute("once", (moment + hour).timestamp(), "me")
+    assert await next_run("once") is None
+
+
 # ---------------------------------------------------------------- by hand, and not at all
 
 

@@ -99,6 +99,7 @@ async def unmute(command: Command) -> str:
     if not await command.services.jobs.unmute(job.id):
         return command.say("bot.jobs.not_muted", id=job.id)
     await command.record(AuditAction.UNMUTED, job.id)
+    job = await _find_job(command, job.id)
     if job.next_run is None:
         return command.say("bot.jobs.unmuted_over", id=job.id)
     return command.say("bot.jobs.unmuted", id=job.id, next=command.format_moment(job.next_run))

@@ -176,12 +176,17 @@ async def test_a_job_is_muted_for_as_long_as_somebody_says(talk: Talk, line: str
 
 
 async def test_a_mute_is_listed_and_ended(talk: Talk) -> None:
-    await talk.ask('mute "nightly backup" 2h')
+    (before,) = [job.next_run for job in await talk.jobs.list_jobs() if job.id == "nightly backup"]
+    assert before
+    await talk.ask('mute "nightly backup" 40d')
     (line,) = (await talk.ask("jobs backup")).splitlines()
     assert line.startswith("• nightly backup (text) · next ")
     assert line.endswith("(张三)")
     assert "⏸ until " in line
-    assert (await talk.ask("恢复 nightly backup")).startswith("▶️ nightly backup 已恢复，下次运行 ")
+    answer = await talk.ask("恢复 nightly backup")
+    assert answer.startswith("▶️ nightly backup 已恢复，下次运行 ")
+    assert f"{before:%H:%M}" in answer
+    assert f"{talk.at + timedelta(days=40):%m-%d}" not in answer, "no longer the first after the mute"
     assert await talk.muted() == []
 
 
