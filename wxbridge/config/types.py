@@ -30,6 +30,7 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     WithJsonSchema,
+    WrapSerializer,
     field_validator,
     model_validator,
 )
@@ -96,6 +97,7 @@ def parse_rate(value: Any) -> Rate:
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
+    PlainSerializer(write_duration, when_used="json"),
     WithJsonSchema({"type": "string", FORM: "duration", "examples": ["30s", "5m", "1h"]}),
 ]
 """Seconds; written as `30s`, `5m`, `1h30m`."""
@@ -253,6 +255,7 @@ class Pace(Section):
 PaceField = Annotated[
     Pace,
     BeforeValidator(lambda value: {} if value in (None, "none") else value),
+    WrapSerializer(lambda pace, write: write(pace) or "none", when_used="json"),
     Field(json_schema_extra={FORM: "pace"}),
 ]
 """A `Pace`, or `none` for as fast as it goes."""

@@ -25,7 +25,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
 
 def write_masked(config: Config) -> str:
     """Write a configuration as YAML, with what was written in its files, and stars for secrets."""
-    data: Mapping[str, Any] = config.model_dump(mode="json", exclude_unset=True, fallback=str)
+    data: Mapping[str, Any] = config.model_dump(mode="json", by_alias=True, exclude_unset=True, fallback=str)
     return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, default_flow_style=False, width=100)
 
 
