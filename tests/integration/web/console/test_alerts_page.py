@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import quote
 
 import aiohttp
@@ -88,6 +89,29 @@ async def test_severities_are_counted_and_filter_by_their_name_whatever_the_send
     ]  # fmt: skip
     assert len(listed(await show(console, "?severity=info"))) == 40
     assert not listed(await show(console, "?severity=critical&text=team=infra"))
+
+
+async def test_alerts_without_a_severity_are_a_tab_of_their_own_which_no_senders_word_is(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.post(group(*(
+            alert(f"Rule{number}", severity, instance=f"host-{number}:9100", summary=f"summary {number}")
+            for number, severity in enumerate(("warning", "odd", "", ""))
+        )))  # fmt: skip
+        page = await show(bench)
+        tabs = dict(re.findall(r'href="(/console/alerts[^"]*)"[^>]*>([^<]+ <b>\d+)</b></a>', page))
+        assert tabs == {
+            "/console/alerts?severity=warning": "warning <b>1",
+            "/console/alerts?severity=odd": "odd <b>1",
+            "/console/alerts?severity=": "none <b>2",
+        }
+        for query, numbers in (("?severity=", "23"), ("?severity=odd", "1"), ("?severity=none", ""), ("", "0123")):
+            page = await show(bench, query)
+            assert sorted(listed(page)) == list(numbers)
+            current = re.findall(r'href="([^"]*)" aria-current="true"', page)
+            assert current == ([f"/console/alerts{query}"] if numbers else [])
+        assert "severity=&amp;by=team" in (await show(bench, "?severity=&by=team&text=Rule"))
+        async with bench.session.get(bench.url, headers=HEADERS) as response:
+            assert re.search(r'href="/console/alerts\?severity="><b>2</b>', await response.text())
 
 
 async def test_alerts_are_grouped_by_any_label(console: ConsoleBridge) -> None:

@@ -46,8 +46,8 @@ class AlertFilter:
 
     text: str = ""
     """Matchers and words, as in a chat."""
-    severity: str = ""
-    """The name of one; empty for all."""
+    severity: str | None = None
+    """The name of one, empty for alerts without a severity; None for all."""
     by: str = ""
     """The label that alerts are grouped by; empty for one list."""
     page: int = 1
@@ -65,12 +65,16 @@ class AlertFilter:
             query = parse_query(text, visit.language)
         except CannotAnswer as error:
             query, problem = AlertQuery(words=(text,)), str(error)
-        return cls(text, visit.query.get("severity", ""), visit.query.get("by", "")[:100], page, query, problem)
+        return cls(text, visit.query.get("severity"), visit.query.get("by", "")[:100], page, query, problem)
 
     def address(self, **changes: object) -> str:
         """Write the address of the page with some things asked for otherwise; the first of its pages."""
         wanted = {"text": self.text, "severity": self.severity, "by": self.by} | changes
-        asked = {name: str(value) for name, value in wanted.items() if value and (name, value) != ("page", 1)}
+        asked = {
+            name: str(value)
+            for name, value in wanted.items()
+            if (value or (name, value) == ("severity", "")) and (name, value) != ("page", 1)
+        }
         return "/console/alerts" + (f"?{urlencode(asked)}" if asked else "")
 
     def with_label(self, name: str, value: str) -> str:
@@ -104,7 +108,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     silences = await visit.services.alerts.list_silences(PATIENCE_SECONDS)
     asked = AlertFilter.read(visit)
     alike = [each for each in overview.alerts if asked.matches(each)]
-    found = [each for each in alike if asked.severity in ("", each.severity)]
+    found = [each for each in alike if asked.severity in (None, each.severity)]
     if asked.by:
         # The worst group first, as the alerts themselves.
         first = {_label_of(each, asked.by): place for place, each in reversed(list(enumerate(found)))}
