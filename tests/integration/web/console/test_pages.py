@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from PIL import Image
 
-from tests.integration.web.console.console_harness import READ_TOKEN, TOKEN, ConsoleBridge, alert, group
+from tests.integration.web.console.console_harness import READ_TOKEN, TOKEN, ConsoleBridge, alert, group, running
 from wxbridge.config import watcher
 from wxbridge.core.model import ChannelState
 from wxbridge.pictures.pages.program import find_browser
@@ -103,13 +104,18 @@ async def own_pages(console: ConsoleBridge) -> tuple[str, ...]:
     await console.push("kafka-3")
     if not any(each.alert.title == LONG for each in await console.bridge.alerts.list_firing()):
         await console.post(group(alert(LONG, "critical", instance="i" * 90), key="long"))
+        await console.post(group(alert("LongWord", "Severity" * 15), key="word"), to="spare")
     dead = await console.dead_message()
     firing = await console.bridge.alerts.list_firing()
     key = next(each.key for each in firing if each.alert.title == LONG)
+    word = next(each.key for each in firing if each.alert.title == "LongWord")
     pages = console.bridge.alerts.pages
     assert pages
     link = pages.silence([each.key for each in firing], "robot", time.time()).removeprefix(pages.public_url)
-    return (f"/console/message?id={dead}", f"/console/alert?key={key}", f"/console/alerts?silence={key}", link)
+    return (
+        f"/console/message?id={dead}", f"/console/alert?key={key}", f"/console/alert?key={word}",
+        f"/console/alerts?silence={key}", "/console/alerts?text=LongWord", link,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -141,6 +147,24 @@ async def test_every_page_fits_its_screen_can_be_touched_and_has_no_serious_find
     async with opened(browser, console, token="", **how) as page:
         for path in ("/console/sign-in", "/s/nonsense", own[-1], "/console/nowhere"):
             await look(page, path)
+
+
+async def test_a_long_word_for_how_bad_it_is_leaves_the_title_room_and_many_alerts_are_counted_in_one_line(
+    browser: Any, tmp_path: Path
+) -> None:
+    async with running(tmp_path) as bench:
+        many = (alert(f"Many{number}", instance=f"host-{number}:9100") for number in range(1000))
+        await bench.post(group(*many, alert("LongWord", "Severity" * 15)), to="spare")
+        async with opened(browser, bench, "/console/alerts?text=LongWord", viewport=PHONE) as page:
+            header = page.locator(".alert > header")
+            whole = await header.bounding_box()
+            title = await header.locator("h3").bounding_box()
+            assert title["width"] > whole["width"] / 3
+            assert title["height"] < 60
+            badge = page.locator(".pages .badge", has_text="999+")
+            assert (await badge.bounding_box())["height"] <= 20
+            lines = "e => { const r = new Range(); r.selectNode(e.firstChild); return r.getClientRects().length }"
+            assert await badge.evaluate(lines) == 1
 
 
 _NAME = "[e.tagName, e.name, e.type === 'submit' && e.value, e.getAttribute('href') || e.textContent.trim()].join(' ')"
