@@ -104,7 +104,7 @@ async def own_pages(console: ConsoleBridge) -> tuple[str, ...]:
     await console.push("kafka-3")
     if not any(each.alert.title == LONG for each in await console.bridge.alerts.list_firing()):
         await console.post(group(alert(LONG, "critical", instance="i" * 90), key="long"))
-        await console.post(group(alert("LongWord", "Severity" * 15), key="word"), to="spare")
+        await console.post(group(alert("LongWord", "Severity" * 15), key="word"))
     dead = await console.dead_message()
     firing = await console.bridge.alerts.list_firing()
     key = next(each.key for each in firing if each.alert.title == LONG)
