@@ -16,6 +16,10 @@ def main() -> None:
     gc.set_threshold(20_000)
     # No plug-in of pydantic's is ours: looking for one reads the metadata of every package there is.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # Whoever starts us may have closed them: there is nothing to read, and nobody reads.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal of GBK, or of no encoding that there is, has not every sign.
         if isinstance(stream, io.TextIOWrapper):

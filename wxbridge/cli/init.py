@@ -56,7 +56,7 @@ def init(
     path = config_path(config)
     if path.exists():
         raise fail(f"{path} is there already, and stays as it is; `wxbridge check` looks at it")
-    can_ask = not yes and sys.stdin is not None and sys.stdin.isatty()
+    can_ask = not yes and sys.stdin.isatty()
     channel = channel or (_ask_channel() if can_ask else None)
     if channel not in CHANNELS:
         raise fail(f"--channel is missing or unknown: it is one of {', '.join(CHANNELS)}", WRONG_USAGE)

@@ -16,10 +16,11 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from http.client import HTTPException, InvalidURL
 from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
@@ -140,7 +141,7 @@ def find_bridge(options: MailOptions, environment: Mapping[str, str]) -> None:
     """Complete the address and the token: the command line, the environment, the settings file, jobs.yaml.
 
     Raises:
-        SendmailError: there is no address.
+        SendmailError: there is no address, or a token that cannot be sent.
     """
     given = {**_read_settings(SETTINGS_FILE), **{name: text for name, text in environment.items() if text}}
     options.url = options.url or given.get("WXBRIDGE_URL", "")
@@ -159,11 +160,17 @@ def find_bridge(options: MailOptions, environment: Mapping[str, str]) -> None:
             f"there is no address of a bridge; set WXBRIDGE_URL and WXBRIDGE_TOKEN, here or in {SETTINGS_FILE}",
             EX_CONFIG,
         )
+    if not options.token.isprintable():
+        raise SendmailError(
+            "the token has signs in it that cannot be sent; look at --token and WXBRIDGE_TOKEN, here and in "
+            f"{SETTINGS_FILE}",
+            EX_CONFIG,
+        )
 
 
 def _read_settings(path: Path) -> dict[str, str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return {}
     pairs = (line.removeprefix("export ").partition("=") for line in lines if not line.lstrip().startswith("#"))
@@ -185,7 +192,7 @@ def hook_url(options: MailOptions) -> str:
     path = parts.path.rstrip("/")
     query = parts.query
     if options.to and not _TARGET_QUERY.search(query):
-        query = "&".join(filter(None, (query, f"to={quote(options.to, safe=',')}")))
+        query = "&".join(filter(None, (query, f"to={quote(options.to, safe=',', errors='replace')}")))
     return parts._replace(path=path if "/hooks/" in path else f"{path}/hooks/mail", query=query, fragment="").geturl()
 
 
@@ -195,7 +202,10 @@ def post(url: str, token: str, mail: bytes) -> None:
     Raises:
         SendmailError: the bridge did not take it; `EX_TEMPFAIL` where it may later.
     """
-    headers = {"Content-Type": "message/rfc822"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    headers = {"Content-Type": "message/rfc822"}
+    if token:
+        # As UTF-8, which the bridge compares; by itself a text goes as Latin-1.
+        headers["Authorization"] = f"Bearer {token}".encode().decode("latin-1")
     try:
         with urlopen(Request(url, mail, headers, method="POST"), timeout=TIMEOUT_SECONDS):  # noqa: S310 - http(s) alone
             return
@@ -206,7 +216,9 @@ def post(url: str, token: str, mail: bytes) -> None:
             error.code, EX_TEMPFAIL
         )
         raise SendmailError(f"{where} answered {error.code}: {words}", code) from None
-    except (URLError, OSError, ValueError) as error:
+    except (InvalidURL, ValueError) as error:
+        raise SendmailError(f"{url.partition('?')[0]} cannot be asked: {error}", EX_CONFIG) from None
+    except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise SendmailError(f"{url.partition('?')[0]} cannot be reached: {reason}", EX_TEMPFAIL) from None
 

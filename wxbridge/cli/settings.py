@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ def config_path(path: Path | None) -> Path:
 
 def find_named_config(words: Sequence[str]) -> Path | None:
     """Find the file that a command line names with `-c` or `--config`, before anything else is read of it."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         if word == "--":
             break
         name, sign, value = word.partition("=")

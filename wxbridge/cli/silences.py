@@ -58,6 +58,11 @@ def _default(
     """List, make and end silences. Alone it lists them."""
     if context.invoked_subcommand is None:
         list_(config, everything, as_json)
+        return
+    given = {"config": config, "everything": everything, "as_json": as_json}
+    context.default_map = {context.invoked_subcommand: {name: value for name, value in given.items() if value}}
+    if context.invoked_subcommand != "list" and (everything or as_json):
+        raise typer.BadParameter(f"{'--all' if everything else '--json'} belongs to `silences list`")
 
 
 @app.command("list")

@@ -23,12 +23,15 @@ def token(
 ) -> None:
     """Make a token and its hash for server.tokens: the hash goes into jobs.yaml, the token to its owner."""
     if given:
-        terminal = sys.stdin is not None and sys.stdin.isatty()
         text = (
-            getpass.getpass(phrase("terminal.token.ask")) if terminal else (sys.stdin.readline() if sys.stdin else "")
+            getpass.getpass(phrase("terminal.token.ask"))
+            if sys.stdin.isatty()
+            else sys.stdin.buffer.readline().decode(errors="surrogateescape")
         ).strip()
         if len(text) < MIN_CHARS:
             raise fail(f"a token has at least {MIN_CHARS} characters; `wxbridge token` makes one", WRONG_USAGE)
+        if not text.isprintable():  # nor are bytes that are no UTF-8
+            raise fail("a token is made of signs that can be printed; `wxbridge token` makes one", WRONG_USAGE)
     else:
         text = secrets.token_urlsafe(24)
         say(phrase("terminal.token.shown", token=text))

@@ -103,3 +103,54 @@ def test_a_state_directory_that_cannot_be_is_named(
     assert "Traceback" not in done.stderr
     # Where nothing is read from it, its own file is what is missed.
     assert words[0] == "restore" or state_dir.partition("/state")[0] in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("status >&-", 1, ""),
+        ("alerts --json >&-", 0, ""),
+        ("silences >&-", 0, "no silences"),
+        ("check >&- 2>&-", 0, ""),
+        ("sendmail -t --url http://127.0.0.1:1 <&-", 65, "there is no mail on standard input"),
+        ("token --stdin <&-", 2, "a token has at least 16 characters"),
+        ("init -c new.yaml <&-", 2, "--channel is missing"),
+        ("login a <&-", 2, "ilink"),
+    ],
+)
+def test_streams_that_were_closed_before_the_start_are_empty_ones(
+    tmp_path: Path, command: str, code: int, said: str
+) -> None:
+    (tmp_path / "jobs.yaml").write_text(CONFIG % free_port(), encoding="utf-8")
+    done = subprocess.run(
+        f"exec {sys.executable} -m wxbridge {command}", shell=True, cwd=tmp_path, capture_output=True, check=False,
+        timeout=60, env=os.environ | {"LANG": "C.UTF-8"}, text=True,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr
+
+
+def test_without_arguments_it_shows_its_help(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wxbridge"], cwd=tmp_path, capture_output=True, check=False, timeout=60, text=True,
+        env=os.environ | {"LANG": "C.UTF-8"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Usage: " in done.stdout
+    assert "simulator" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8:surrogateescape"])
+@pytest.mark.parametrize("given", [bytes(range(128, 256)) * 500, b"sixteen\x00characters\n"])
+def test_what_is_no_text_is_no_token(tmp_path: Path, given: bytes, encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wxbridge", "token", "--stdin"], cwd=tmp_path, capture_output=True, check=False,
+        timeout=60, input=given, env=os.environ | {"LANG": "C.UTF-8", "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == [
+        "a token is made of signs that can be printed; `wxbridge token` makes one"
+    ]
+    assert done.stdout == b""

@@ -178,6 +178,26 @@ def test_a_silence_may_end_at_a_time_of_the_configured_zone(run: Run, config: Co
     assert 0 < moment.timestamp() - time.time() <= 86400
 
 
+def test_options_before_the_subcommand_hold_for_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Config
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("state_dir: other\n" + CONFIG, encoding="utf-8")
+    silence = run(app, "-c", str(other), "add", "team=db", "--for", "2h").stdout.strip()
+    assert rows(run(app, "--json")) == []
+    assert [row["id"] for row in rows(run(app, "-c", str(other), "--json", "list"))] == [silence]
+    assert run(app, "-c", str(other), "expire", silence).exit_code == 0
+    assert rows(run(app, "--json", "-c", str(other), "list")) == []
+    assert [row["id"] for row in rows(run(app, "--all", "--json", "list", "-c", str(other)))] == [silence]
+    # What stands behind it counts.
+    assert rows(run(app, "-c", str(other), "--all", "list", "-c", str(config.path), "--json")) == []
+    for option in ("--json", "--all"):
+        refused = run(app, option, "add", "team=db", "--for", "2h")
+        assert refused.exit_code == 2
+        assert f"{option} belongs to `silences list`" in refused.stderr
+    assert rows(run(app, "--all", "--json")) == []
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -193,11 +194,73 @@ def test_where_the_bridge_is_stands_on_the_line_in_the_environment_in_a_file_or_
     assert bridge.tokens[-1] == "Bearer of-mails"
 
 
+@pytest.mark.parametrize("options", [["-oi", "-t"], []])
 @pytest.mark.parametrize("name", ["sendmail", "wxbridge"])
-def test_the_program_is_sendmail_where_it_is_called_so(bridge: Bridge, name: str) -> None:
+def test_the_program_is_sendmail_where_it_is_called_so(bridge: Bridge, name: str, options: list[str]) -> None:
     code = f"import sys; sys.argv[0] = '/usr/sbin/{name}'; from wxbridge.cli import main; main()"
-    words = [sys.executable, "-c", code, *([] if name == "sendmail" else ["sendmail"]), "-oi", "-t"]
+    words = [sys.executable, "-c", code, *([] if name == "sendmail" else ["sendmail"]), *options]
     env = os.environ | {"WXBRIDGE_URL": bridge.url, "WXBRIDGE_TOKEN": "a-token"}
     done = subprocess.run(words, input=MAIL, env=env, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert bridge.mails[0].endswith(MAIL)
+
+
+def test_bytes_that_are_no_utf_8_in_the_settings_file_cost_nothing_but_themselves(
+    bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sendmail.env"
+    monkeypatch.setattr(sendmail, "SETTINGS_FILE", file)
+    url = f"WXBRIDGE_URL={bridge.url}\n".encode()
+    file.write_bytes(b"# f\xfcr die Br\xfccke\n" + url + b"WXBRIDGE_TOKEN=of-the-file\n")
+    assert run_sendmail(["-t"], io.BytesIO(MAIL), {}) == 0
+    assert bridge.tokens == ["Bearer of-the-file"]
+    file.write_bytes(url + b"WXBRIDGE_TOKEN=t\xf6k\n")
+    assert run_sendmail(["-t"], io.BytesIO(MAIL), {}) == 78
+    assert "the token has signs in it that cannot be sent" in capsys.readouterr().err
+    assert len(bridge.mails) == 1
+
+
+@pytest.mark.parametrize("token", ["t\udcf6k", "a-secret\nX: y", "a-secret\x7f"], ids=ascii)
+def test_a_token_that_cannot_be_sent_is_what_is_wrong(
+    bridge: Bridge, capsys: pytest.CaptureFixture[str], token: str
+) -> None:
+    assert run(bridge, "-t", "--token", token) == 78
+    said = capsys.readouterr().err
+    assert "the token has signs in it that cannot be sent" in said
+    assert "secret" not in said
+    assert bridge.mails == []
+
+
+def test_a_token_of_other_letters_goes_as_utf_8(bridge: Bridge) -> None:
+    assert run(bridge, "-t", "--token", "tök-令牌") == 0
+    assert bridge.tokens[0].encode("latin-1").decode() == "Bearer tök-令牌"
+
+
+@pytest.mark.parametrize("path", ["/with a blank", "/brücke", ":port/"])
+def test_an_address_that_cannot_be_asked_is_no_reason_to_try_again(
+    bridge: Bridge, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    assert run(bridge, "-t", "--url", f"{bridge.url}{path}") == 78
+    assert "cannot be asked" in capsys.readouterr().err
+
+
+def test_a_target_that_is_no_utf_8_is_for_the_bridge_to_refuse(bridge: Bridge) -> None:
+    assert run(bridge, "-t", "--to", "t\udcf6k") == 0
+    assert bridge.paths == ["/hooks/mail?to=t%3Fk"]
+
+
+def test_what_answers_and_is_no_bridge_is_a_temporary_failure(
+    bridge: Bridge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for _ in range(3):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert run(bridge, "-t", "--url", f"http://127.0.0.1:{server.getsockname()[1]}") == 75
+    assert "cannot be reached" in capsys.readouterr().err
