@@ -106,8 +106,36 @@ async def test_an_older_backup_is_replaced_and_nothing_else_is(harness: BridgeHa
         assert "Traceback" not in err
 
 
+PICTURE = b"begin of it" + bytes(range(256)) * 400
+"""Several pages of a database."""
+
+
+def keep_picture(harness: BridgeHarness) -> None:
+    """Have a picture that is there however soon those of alerts are sent."""
+    folder = state_of(harness) / "pictures"
+    folder.mkdir(exist_ok=True)
+    (folder / "kept.png").write_bytes(PICTURE)
+
+
 def damage(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def cut_off_the_end(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def flip_a_picture(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    begin = data.index(b"begin of it") + 400
+    data[begin : begin + 64] = bytes(each ^ 0xFF for each in data[begin : begin + 64])
+    file.write_bytes(data)
+
+
+def flip_a_text(file: Path) -> None:
+    data = file.read_bytes()
+    assert b"disk full on db-1" in data
+    file.write_bytes(data.replace(b"disk full on db-1", b"disk fine on db-1"))
 
 
 def make_newer(file: Path) -> None:
@@ -121,7 +149,15 @@ def replace(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
-    [(damage, "damaged"), (make_newer, "newer"), (replace, "no backup"), (Path.unlink, "cannot be read")],
+    [
+        (damage, "damaged"),
+        (cut_off_the_end, "damaged: its end is missing"),
+        (flip_a_picture, "damaged: what it holds"),
+        (flip_a_text, "damaged: what it holds"),
+        (make_newer, "newer"),
+        (replace, "no backup"),
+        (Path.unlink, "cannot be read"),
+    ],
 )
 async def test_what_is_no_whole_backup_is_refused_and_leaves_nothing_behind(
     harness: BridgeHarness,
@@ -129,7 +165,8 @@ async def test_what_is_no_whole_backup_is_refused_and_leaves_nothing_behind(
     words: str,
 ) -> None:
     bridge = await harness.bridge()
-    await bridge.post(alert("a"), "/hooks/generic")
+    await bridge.post(alert("disk full on db-1"), "/hooks/generic")
+    keep_picture(harness)
     file = harness.directory / "b"
     assert (await harness.command("backup", str(file)))[0] == 0
     assert await bridge.stop() == 0
@@ -140,6 +177,7 @@ async def test_what_is_no_whole_backup_is_refused_and_leaves_nothing_behind(
     assert words in err
     assert str(file) in err
     assert not list(state_of(harness).glob("**/*.db"))
+    assert not list(state_of(harness).glob("**/*.png"))
 
 
 async def test_a_plain_copy_of_the_database_is_taken_back_too(harness: BridgeHarness) -> None:
@@ -161,3 +199,18 @@ async def test_a_plain_copy_of_the_database_is_taken_back_too(harness: BridgeHar
     assert code == 0, err
     assert await outbox(harness) == before
     assert stat.S_IMODE((state_of(harness) / "wxbridge.db").stat().st_mode) == 0o600
+
+
+async def test_a_backup_without_a_checksum_as_earlier_versions_wrote_it_is_taken_back(harness: BridgeHarness) -> None:
+    bridge = await harness.bridge()
+    await bridge.post(alert("a"), "/hooks/generic")
+    assert await bridge.stop() == 0
+    keep_picture(harness)
+    file = harness.directory / "b"
+    assert (await harness.command("backup", str(file)))[0] == 0
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("ALTER TABLE backup_about DROP COLUMN sha256")
+    state_of(harness).rename(harness.directory / "gone")
+    code, _, err = await harness.command("restore", str(file))
+    assert code == 0, err
+    assert (state_of(harness) / "pictures" / "kept.png").read_bytes() == PICTURE

@@ -1,11 +1,13 @@
 """Copies a bridge's state into one file, also while it runs, and back into a state directory that is empty.
 
 The file is the database itself, by SQLite's online backup API (https://www.sqlite.org/backup.html), with two tables
-more: what the backup is of, and the pictures. A plain copy of the database is taken back too, without pictures.
+more: what the backup is of, with a checksum, and the pictures. A plain copy of the database is taken back too, without
+pictures.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import sqlite3
@@ -24,7 +26,7 @@ from wxbridge.core.state_lock import PRIVATE_DIRECTORY, PRIVATE_FILE, hold_state
 PATIENCE_SECONDS = 30.0
 """How long another process that has the database to itself is waited for."""
 _TABLES = """
-CREATE TABLE backup_about (version TEXT NOT NULL, created_at REAL NOT NULL, pictures INTEGER NOT NULL);
+CREATE TABLE backup_about (version TEXT NOT NULL, created_at REAL NOT NULL, pictures INTEGER NOT NULL, sha256 TEXT);
 CREATE TABLE backup_pictures (name TEXT PRIMARY KEY, modified_at REAL NOT NULL, content BLOB NOT NULL);
 """
 
@@ -90,7 +92,9 @@ def _fill(source: Path, pictures_dir: Path, copy: Path) -> BackupSummary:
                 row = (picture.name, picture.stat().st_mtime, picture.read_bytes())
                 target.execute("INSERT INTO backup_pictures VALUES (?, ?, ?)", row)
                 count += 1
-        target.execute("INSERT INTO backup_about VALUES (?, ?, ?)", (wxbridge.__version__, time.time(), count))
+        target.commit()
+        about = (wxbridge.__version__, time.time(), count, _hash_content(copy))
+        target.execute("INSERT INTO backup_about VALUES (?, ?, ?, ?)", about)
         target.commit()
         (messages,) = target.execute("SELECT count(*) FROM messages").fetchone()
     return BackupSummary(messages, count, copy.stat().st_size)
@@ -160,7 +164,13 @@ def _check_backup(file: Path) -> None:
         raise BackupError(f"{file} cannot be read: {error.strerror}") from None
     try:
         with closing(_connect(file, readonly=True)) as source:
-            (verdict,) = source.execute("PRAGMA quick_check(1)").fetchone()
+            (pages,), (page_size,) = (
+                source.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+            )
+            # What waits beside a plain copy counts as pages too.
+            if file.stat().st_size < pages * page_size and not _has_log(file):
+                raise BackupError(f"{file} is damaged: its end is missing")
+            (verdict,) = source.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 raise BackupError(f"{file} is damaged: {verdict}")
             (version,) = source.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -169,13 +179,31 @@ def _check_backup(file: Path) -> None:
                     f"{file} has schema {version}, this wxbridge knows {SCHEMA_VERSION}: use the newer wxbridge "
                     "that wrote it"
                 )
-            promised = [count for (count,) in source.execute("SELECT pictures FROM backup_about")] if (
-                _has_table(source, "backup_about")
-            ) else []  # fmt: skip
-            if promised and promised[0] != source.execute("SELECT count(*) FROM backup_pictures").fetchone()[0]:
-                raise BackupError(f"{file} is damaged: pictures are missing")
+            if _has_table(source, "backup_about"):
+                _, _, count, *checksum = source.execute("SELECT * FROM backup_about").fetchone()
+                if count != source.execute("SELECT count(*) FROM backup_pictures").fetchone()[0]:
+                    raise BackupError(f"{file} is damaged: pictures are missing")
+                # Backups of earlier versions have none.
+                if checksum and checksum[0] != _hash_content(file):
+                    raise BackupError(f"{file} is damaged: what it holds is not what was written")
     except (sqlite3.Error, TypeError) as error:
         raise BackupError(f"{file} is no backup of wxbridge, or is damaged: {error}") from None
+
+
+def _hash_content(file: Path) -> str:
+    """Give a checksum (SHA-256) of all rows of a backup, but those that tell of the backup itself."""
+    found = hashlib.sha256()
+    with closing(_connect(file, readonly=True)) as source:
+        source.text_factory = bytes
+        tables = source.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        for name in [name.decode() for (name,) in tables if name != b"backup_about"]:
+            # In the order in which they are stored, which no other version of SQLite sees differently.
+            for row in source.execute(f'SELECT * FROM "{name}" NOT INDEXED'):  # noqa: S608 - names of our own tables
+                for value in row:
+                    data = value if isinstance(value, bytes) else repr(value).encode()
+                    found.update(b"%d:" % len(data))
+                    found.update(data)
+    return found.hexdigest()
 
 
 def _is_backup(file: Path) -> bool:
@@ -193,9 +221,13 @@ def _is_backup(file: Path) -> bool:
 
 def _connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     # Where nothing waits beside it, the file is read as it is: its folder may be read-only.
-    alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+    alone = "" if _has_log(path) else "&immutable=1"
     uri = f"{path.absolute().as_uri()}?mode={f'ro{alone}' if readonly else 'rw'}"
     return sqlite3.connect(uri, uri=True, timeout=PATIENCE_SECONDS)
+
+
+def _has_log(path: Path) -> bool:
+    return path.with_name(f"{path.name}-wal").exists()
 
 
 def _is_empty(database: Path) -> bool:
