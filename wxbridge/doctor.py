@@ -76,6 +76,8 @@ async def check_state_dir(config: Config, _database: Database | None) -> list[Fi
     folder = config.state_dir
     there = _find_nearest(folder)
     user = f"let the user {os.getuid()} write there, or set `state_dir`"
+    room = "make room: on a full disk no alert is taken"
+    advice = {errno.ENOSPC: room, errno.EROFS: "mount its file system writable, or set `state_dir`"}
     if not there.is_dir():
         return [Finding("state_dir", FindingState.BAD, f"{there} is no folder", user)]
     try:
@@ -83,13 +85,15 @@ async def check_state_dir(config: Config, _database: Database | None) -> list[Fi
             with tempfile.TemporaryFile(dir=folder) as file:
                 file.write(b"x")
         elif not os.access(there, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            why = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(why, os.strerror(why))  # noqa: TRY301 - told as what trying it raises
     except OSError as error:
-        return [Finding("state_dir", FindingState.BAD, f"{there} cannot be written to: {error.strerror}", user)]
+        found = f"{there} cannot be written to: {error.strerror}"
+        return [Finding("state_dir", FindingState.BAD, found, advice.get(error.errno or 0, user))]
     free = shutil.disk_usage(there).free
     found = f"{folder}{'' if there == folder else ' (will be made)'}, {free // 2**20} MB free"
     if free < MIN_FREE_BYTES:
-        return [Finding("state_dir", FindingState.WARN, found, "make room: on a full disk no alert is taken")]
+        return [Finding("state_dir", FindingState.WARN, found, room)]
     return [Finding("state_dir", FindingState.OK, found)]
 
 

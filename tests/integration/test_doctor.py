@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
+import os
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -328,3 +331,25 @@ async def test_what_the_running_bridge_says_of_its_bot_is_told(read: Callable[..
             assert found.state is expected
         assert "846609 bad secret" in found.found
         database.close()
+
+
+@pytest.mark.parametrize(
+    ("why", "advice"),
+    [
+        (errno.ENOSPC, "make room: on a full disk no alert is taken"),
+        (errno.EROFS, "mount its file system writable, or set `state_dir`"),
+        (errno.EACCES, f"let the user {os.getuid()} write there, or set `state_dir`"),
+    ],
+)
+async def test_the_advice_for_a_state_directory_fits_what_is_wrong_with_it(
+    read: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: int, advice: str
+) -> None:
+    config = read(f"state_dir: {tmp_path}")
+
+    def refuse(**_: object) -> None:
+        raise OSError(why, os.strerror(why))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    (finding,) = await doctor.check_state_dir(config, None)
+    assert (finding.state, finding.advice) == (FindingState.BAD, advice)
+    assert os.strerror(why) in finding.found

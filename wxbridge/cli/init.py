@@ -149,11 +149,14 @@ def _ask_channel() -> str:
 
 
 def _ask(question: str) -> str:
-    say(question)
-    line = sys.stdin.readline()
-    if not line:
-        raise fail("nobody answers: standard input has ended")
-    return line.strip()
+    """Ask until there is an answer."""
+    while True:
+        say(question)
+        line = sys.stdin.readline()
+        if not line:
+            raise fail("nobody answers: standard input has ended")
+        if answer := line.strip():
+            return answer
 
 
 def _quote(text: str) -> str:

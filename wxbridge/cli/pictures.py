@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from wxbridge.cli.common import ConfigOption, check_writable, say, write_file
+from wxbridge.config.types import find_timezone
 from wxbridge.core import logging
-from wxbridge.core.pictures import PageRequest
+from wxbridge.core.pictures import PageRequest, Theme
 
 
 def render(  # noqa: PLR0913, PLR0917 - one for each option
@@ -20,7 +21,7 @@ def render(  # noqa: PLR0913, PLR0917 - one for each option
     width: Annotated[int, typer.Option(min=200, max=7680)] = 1440,
     height: Annotated[int | None, typer.Option(min=100, max=16000)] = None,
     scale: Annotated[float, typer.Option(min=0.5, max=4)] = 1.0,
-    theme: str | None = None,
+    theme: Theme | None = None,
     timezone: str | None = None,
     wait_for: str | None = None,
     selector: str | None = None,
@@ -29,6 +30,13 @@ def render(  # noqa: PLR0913, PLR0917 - one for each option
     config: ConfigOption = None,
 ) -> None:
     """Take a screenshot of a page, whole, once it has settled. Works without a configuration file."""
+    if "://" in url and not url.lower().startswith(("http://", "https://", "/")):
+        raise typer.BadParameter(f"{url!r} is no http or https address")
+    if timezone is not None:
+        try:
+            find_timezone(timezone)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
     logging.configure("auto", "warning")
     request = PageRequest(
         url,

@@ -7,9 +7,10 @@ a variable holds cannot change the file's structure.
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 MAX_INCLUDE_DEPTH = 8
 """Files that may include each other in a chain."""
+MAX_ALIASED_VALUES = 200_000
+"""In one file, that its aliases stand for: ten lines of them can be billions."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -123,6 +126,28 @@ class _UnreadableFile(Exception):
         self.line, self.text, self.there = line, text, there
 
 
+def _count_values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count what a node stands for with all its aliases; `known` are the nodes that were counted before, by `id`.
+
+    Raises:
+        RecursionError: an anchor holds itself, or it is nested too deeply.
+        _UnreadableFile: aliases stand for more than is read.
+    """
+    if (count := known.get(id(node))) is not None:
+        return count
+    before = len(known)
+    parts: Iterable[yaml.Node] = (
+        itertools.chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode)
+        else node.value if isinstance(node, yaml.SequenceNode)
+        else ()
+    )  # fmt: skip
+    count = 1 + sum(_count_values(part, known) for part in parts)
+    known[id(node)] = count
+    if count - (len(known) - before) > MAX_ALIASED_VALUES:
+        raise _UnreadableFile(node.start_mark.line + 1, f"has aliases for more than {MAX_ALIASED_VALUES} values")
+    return count
+
+
 _HINTS = {
     "mapping values are not allowed here": "; put quotes around a value with a colon in it, and indent alike what "
     "belongs together",
@@ -154,7 +179,10 @@ def _parse(path: Path, environment: Mapping[str, str]) -> tuple[_SourceFile, Any
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
-        return source, ({} if node is None else source.build(loader, node))
+        if node is None:
+            return source, {}
+        _count_values(node, {})
+        return source, source.build(loader, node)
     except yaml.MarkedYAMLError as error:
         if slips:
             return source, None

@@ -103,6 +103,22 @@ def test_what_is_not_understood_is_drawn_whole() -> None:
     ],
 )
 def test_wrong_usage_is_told(words: list[str], said: str) -> None:
-    done = RUNNER.invoke(app, ["chart", *words])
+    assert_refused(["chart", *words], said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["http://127.0.0.1:1/", "--theme", "pink"], "'pink' is not one of"),
+        (["http://127.0.0.1:1/", "--timezone", "Foo/Bar"], "'Foo/Bar' is no time zone; write one like"),
+        (["ftp://127.0.0.1/x"], "'ftp://127.0.0.1/x' is no http or https address"),
+    ],
+)
+def test_what_no_page_can_be_drawn_with_is_refused_at_once(words: list[str], said: str) -> None:
+    assert_refused(["render", *words, "-o", "x.png"], said)
+
+
+def assert_refused(words: list[str], said: str) -> None:
+    done = RUNNER.invoke(app, words)
     assert done.exit_code == 2
     assert said in " ".join(done.output.replace("│", " ").split())

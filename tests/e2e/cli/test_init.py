@@ -119,3 +119,24 @@ def test_a_person_at_a_terminal_is_asked(tmp_path: Path) -> None:
         os.close(slave)
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load((tmp_path / "jobs.yaml").read_text(encoding="utf-8"))["ilink"]["people"] == ["张三"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("\n3\n\n  \n值班群\n", "room: 值班群"),
+        ("2\n\nkey=0123-abcd\n", "key: 0123-abcd"),
+        ("1\n\n张三\n", "person: 张三"),
+    ],
+)
+def test_who_answers_nothing_is_asked_again(tmp_path: Path, typed: str, written: str) -> None:
+    master, slave = pty.openpty()
+    with os.fdopen(master, "wb", 0) as keyboard:
+        keyboard.write(typed.encode())
+        done = subprocess.run(
+            [sys.executable, "-m", "wxbridge", "init"], cwd=tmp_path, stdin=slave, capture_output=True, text=True,
+            check=False, timeout=120, env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+        )  # fmt: skip
+        os.close(slave)
+    assert done.returncode == 0, done.stderr
+    assert written in (tmp_path / "jobs.yaml").read_text(encoding="utf-8").replace('"', "")

@@ -395,6 +395,16 @@ def test_a_mistake_behind_an_anchor_is_told_at_its_place(problems: Callable[...,
         (b"language: en\nkeep: !!python/name:os.system x\n", "2: is not YAML: could not determine a constructor"),
         (b"keep: " + b"9" * 5000, "1: cannot be read as int"),
         (b"[" * 3000, "1: is nested too deeply"),
+        (
+            b"a0: &a0 [x, x]\n"
+            + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 11)),
+            "7: has aliases for more than 200000 values",
+        ),
+        (
+            b"a0: &a0 {x: x}\n"
+            + b"".join(b"a%d: &a%d {<<: [%s]}\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 11)),
+            "7: has aliases for more than 200000 values",
+        ),
         (b"targets: &a {b: *a}\n", "1: is nested too deeply, or an anchor holds itself"),
         (b"? [a]\n: 1\n", "1: a key must be a word"),
         (b"? &a [x]\n: 1\n? *a\n: 2\n", "1: a key must be a word"),
