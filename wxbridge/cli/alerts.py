@@ -18,6 +18,7 @@ from wxbridge.cli.common import (
     WRONG_USAGE,
     ConfigOption,
     JsonOption,
+    command_to_start,
     fail,
     is_resolved,
     local,
@@ -82,7 +83,7 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
     accepted = await Outbox(database).put([note])
     await record(settings, database, AuditAction.SENT, target)
     if not is_held(settings.state_dir):
-        say("queued; it is sent when the bridge runs (`wxbridge run`)")
+        say(f"queued; it is sent when the bridge runs (`{command_to_start(settings)}`)")
         return True
     return await _outcome(database, list(accepted.ids))
 
@@ -159,7 +160,7 @@ async def _post(settings: Config, sample: SampleAlert, to: str | None, body: byt
         ):
             return response.status, await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        running = "" if is_held(settings.state_dir) else "; no bridge runs here: start `wxbridge run`"
+        running = "" if is_held(settings.state_dir) else f"; no bridge runs here: start `{command_to_start(settings)}`"
         raise fail(f"cannot post to {url}: {describe_error(error)}{running}") from None
 
 

@@ -50,6 +50,13 @@ def read_config_in_use(path: Path | None) -> Config:
     return demo_setup.find_config(path) or read_config(path)
 
 
+def command_to_start(config: Config) -> str:
+    """Give the command that starts the bridge of a configuration: a demo's where no other file says what it is."""
+    from wxbridge.cli.demo_setup import DEMO_STATE
+
+    return "wxbridge demo" if config.path.parent == Path.cwd() / DEMO_STATE else "wxbridge run"
+
+
 def fail(text: str, code: int = FAILED) -> typer.Exit:
     """Say what is wrong; raise what is returned."""
     say(text)

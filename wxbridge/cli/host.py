@@ -17,11 +17,9 @@ import typer
 from wxbridge.cli.common import (
     ConfigOption,
     JsonOption,
-    config_path,
     fail,
     plain,
     print_json,
-    read_config,
     say,
     with_database,
 )
@@ -118,9 +116,9 @@ async def _pushing(url: str, token: str | None, name: str, every: float, options
 
 def _kept(config: Path | None) -> list[Host] | None:
     """What the bridge has measured; None where there is no configuration with `host:`."""
-    if config is None and not config_path(None).exists():
-        return None
-    if getattr(read_config(config), "host", None) is None:
+    from wxbridge.cli import demo_setup
+
+    if getattr(demo_setup.find_config(config), "host", None) is None:
         return None
     from wxbridge.hosts import store
 
@@ -144,9 +142,10 @@ def _show(found: list[Host], config: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json([_plain(each) for each in found])
         return
+    from wxbridge.cli import demo_setup
     from wxbridge.hosts import figures
 
-    settings = read_config(config) if config is not None or config_path(None).exists() else None
+    settings = demo_setup.find_config(config)
     zone = settings.timezone if settings else datetime.now().astimezone().tzinfo
     assert zone is not None  # noqa: S101 - a local time has one
     texts = []

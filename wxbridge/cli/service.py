@@ -211,7 +211,7 @@ _WELL = ("running", "waiting", "online", "waiting_for_word", "leader", "standby"
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well."""
-    from wxbridge.cli.common import with_database
+    from wxbridge.cli.common import command_to_start, with_database
     from wxbridge.core.leadership import fact_of_bridge, list_bridges, read_leader
     from wxbridge.core.schema import read_fact, read_facts
     from wxbridge.delivery.outbox_queries import OutboxQueries
@@ -229,7 +229,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
                 "state": "running" if running else "stopped",
                 "detail": f"{about.get('url', '')} pid {about.get('pid', '')} since {started}"
                 if running
-                else "start it with `wxbridge run`",
+                else f"start it with `{command_to_start(settings)}`",
             },
         ]
         anywhere = running
