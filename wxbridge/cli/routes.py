@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from wxbridge.alerts import routing
-from wxbridge.alerts.muting import muted_by
+from wxbridge.alerts.muting import held_by
 from wxbridge.alerts.routing import RoutedTarget, RouteExplanation, RouteOptions, TriedRoute
-from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, print_json, read_config_in_use, say
+from wxbridge.alerts.silences import SilenceSet
+from wxbridge.cli.common import (
+    WRONG_USAGE,
+    ConfigOption,
+    JsonOption,
+    database_of,
+    fail,
+    plain,
+    print_json,
+    read_config_in_use,
+    say,
+)
 from wxbridge.cli.help_texts import CommandSet
 from wxbridge.cli.reader import phrase, tell
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
 from wxbridge.config.types import write_duration
+from wxbridge.core.database import DATABASE_FILE
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.severities import SeverityTable
 from wxbridge.parts import operators_of
@@ -97,7 +111,8 @@ def try_labels(
     for tried in explanation.tried:
         say(plain(_line(tried, given)))
     targets = explanation.targets or ()
-    rows = [_row(routed, settings) for routed in targets]
+    silences = _read_silences(settings)
+    rows = [_row(routed, given, silences, settings) for routed in targets]
     if as_json:
         print_json(rows)
         return
@@ -105,6 +120,19 @@ def try_labels(
         words = phrase("terminal.routes.also").join(_words(routed.options, row["muted"], settings))
         say(plain(phrase("terminal.routes.target", name=routed.target, words=words)))
     print(plain(", ".join(routed.target for routed in targets)) or _nowhere(explanation))  # noqa: T201
+
+
+def _read_silences(settings: Config) -> SilenceSet:
+    """Read the silences of the bridge; without any where it has no state yet, which looking does not make."""
+    found = SilenceSet()
+    if settings.database is not None or (settings.state_dir / DATABASE_FILE).exists():
+
+        async def read() -> None:
+            with database_of(settings) as database:
+                await database.read(lambda c: found.reload(c, now=time.time()))
+
+        asyncio.run(read())
+    return found
 
 
 def _line(tried: TriedRoute, labels: dict[str, str]) -> str:
@@ -133,7 +161,7 @@ def _nowhere(explanation: RouteExplanation) -> str:
     return phrase("terminal.routes.to_master" if is_matched else "terminal.routes.unrouted")
 
 
-def _row(routed: RoutedTarget, config: Config) -> dict[str, Any]:
+def _row(routed: RoutedTarget, labels: Mapping[str, str], silences: SilenceSet, config: Config) -> dict[str, Any]:
     options = routed.options
     return {
         "target": routed.target,
@@ -145,7 +173,7 @@ def _row(routed: RoutedTarget, config: Config) -> dict[str, Any]:
         "template": options.template,
         "mute_time_intervals": list(options.mute),
         "active_time_intervals": list(options.active),
-        "muted": muted_by(options, config.time_intervals, datetime.now(UTC), config.timezone),
+        "muted": held_by(options, labels, silences, config.time_intervals, config.timezone, time.time()),
     }
 
 

@@ -136,6 +136,18 @@ def test_what_holds_for_each_target_can_be_had_as_json(run: Run) -> None:
     assert rows(run(routes, "test", "severity=debug", "--json")) == []
 
 
+def test_a_silence_that_holds_is_named(run: Run, config: Config) -> None:
+    assert rows(run(routes, "test", "team=db,severity=page", "--json"))[0]["muted"] is None
+    assert not config.state_dir.exists()
+    silence = run(app, "add", "team=db", "severity=page", "--for", "2h").stdout.strip()
+    held = run(routes, "test", "team=db,severity=page")
+    assert held.stderr.splitlines()[-1] == f"→ dba: now silence {silence}: held back, mentions all, repeated every 4h"
+    assert rows(run(routes, "test", "team=db,severity=page", "--json"))[0]["muted"] == f"silence {silence}"
+    assert "told at once" in run(routes, "test", "team=db,severity=critical").stderr
+    run(app, "expire", silence)
+    assert "told at once" in run(routes, "test", "team=db,severity=page").stderr
+
+
 @pytest.mark.parametrize("labels", ["severity", "{", '{"a"', '["a"]'])
 def test_labels_that_are_none_are_refused(run: Run, labels: str) -> None:
     result = run(routes, "test", labels)
