@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import importlib
 from collections import UserDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, tzinfo
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TypeVar, cast
 
 from wxbridge.alerts.sources import ParseBody
@@ -17,6 +17,7 @@ from wxbridge.channels import ChannelPlugin
 from wxbridge.config.graphs import Graphs
 from wxbridge.config.hooks import BodyMapping
 from wxbridge.config.schema import Config, PluginSettings
+from wxbridge.core.model import AlertGroup
 from wxbridge.jobs import JobKind
 
 Plugin = TypeVar("Plugin")
@@ -51,6 +52,8 @@ SOURCES: PluginTable[ParseBody] = PluginTable(
     }
 )
 """Those that have a body of their own; what any other body says is read by `alerts.sources.generic`."""
+_PASSING_ON = ("grafana", "alertmanager")
+"""Sources that leave JSON which is not theirs to `/hooks/generic`."""
 
 
 class SourceTable(Mapping[str, ParseBody]):
@@ -67,7 +70,12 @@ class SourceTable(Mapping[str, ParseBody]):
         return {generic.NAME: generic.parser(*given)} | generic.parsers(*given)
 
     def __getitem__(self, name: str) -> ParseBody:
+        if name in _PASSING_ON:
+            return partial(cast("Callable[..., AlertGroup]", SOURCES[name]), parse_other=self._parse_other)
         return SOURCES[name] if name in SOURCES else self._generic[name]
+
+    def _parse_other(self, body: bytes, headers: Mapping[str, str]) -> AlertGroup:
+        return self._generic["generic"](body, headers)
 
     def __iter__(self) -> Iterator[str]:
         yield from SOURCES

@@ -117,6 +117,8 @@ def _simple(item: Any, timezone: tzinfo) -> Alert | None:
     if not isinstance(item, dict) or not any(_words(item.get(name)) for name in _KNOWN if name != "text"):
         return None
     parts = {name: item.get(name) for name in _KNOWN if name in item} | {"text": _text_of(item)}
+    if not _words(parts.get("status")) and isinstance(state := item.get("state"), str) and is_known_status(state):
+        parts["status"] = state
     if not _words(parts.get("title")):
         if item.keys() - _OWN:
             return None

@@ -12,19 +12,33 @@ from typing import Any
 from wxbridge.alerts.affected import sort_affected
 from wxbridge.alerts.sources import RETRY_SECONDS, as_free_text, base_address, picture_at, strip_state
 from wxbridge.alerts.sources.grafana_values import METRIC_NAME, sort_worst_first, tell_apart
+from wxbridge.alerts.sources.status_words import read_status
 from wxbridge.core.frozen import replace
 from wxbridge.core.json_values import as_labels, as_number, as_text
-from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
+from wxbridge.core.model import Alert, AlertGroup, Value
 
 NAME = "grafana"
 
-_STATUS = {"alerting": AlertStatus.FIRING, "ok": AlertStatus.RESOLVED, "no_data": AlertStatus.NO_DATA}
-_KNOWN = frozenset(("title", "ruleName", "state", "message", "evalMatches", "ruleUrl", "rule_url", "ruleId"))
+_OF_A_RULE = frozenset(("ruleId", "ruleName", "ruleUrl", "rule_url"))
+_TELLING = _OF_A_RULE | {"title", "state", "evalMatches"}
+"""What a notification has one of."""
+_FIELDS = _TELLING | {"message", "tags", "imageUrl", "image_url", "orgId", "dashboardId", "panelId"}
+_MIN_OF_A_RULE = 2
+
+
+def is_notification(data: Any) -> bool:
+    """Whether a decoded body is a legacy notification: it has what only those have, or nothing that they have not.
+
+    Titles and states are in other bodies too, whose other fields would be lost here.
+    """
+    if not isinstance(data, dict) or _TELLING.isdisjoint(data):
+        return False
+    return "evalMatches" in data or len(_OF_A_RULE & data.keys()) >= _MIN_OF_A_RULE or data.keys() <= _FIELDS
 
 
 def read(data: Any, source: str = NAME) -> AlertGroup:
-    """Read a decoded body. One without any field of a legacy notification is free text, of `source`."""
-    if not isinstance(data, dict) or _KNOWN.isdisjoint(data):
+    """Read a decoded body. One that is no legacy notification is free text, of `source`."""
+    if not is_notification(data):
         return as_free_text(source, data)
     alert = _alert(data)
     if as_text(data.get("orgId")) == "0":
@@ -57,10 +71,10 @@ def _test(alert: Alert) -> Alert:
 
 
 def _alert(data: dict[str, Any]) -> Alert:
-    state = as_text(data.get("state")).strip()
     name = as_text(data.get("ruleName")).strip()
     image = as_text(data.get("imageUrl") or data.get("image_url")).strip()
-    status = _STATUS.get(state.lower())
+    # What is no state of Grafana's is read as other senders mean it: an end is never told as firing.
+    read = read_status(as_text(data.get("state")))
     title = as_text(data.get("title")).strip() or name
     message = as_text(data.get("message")).strip()
     labels = as_labels(data.get("tags"))
@@ -69,8 +83,8 @@ def _alert(data: dict[str, Any]) -> Alert:
         labels.setdefault("alertname", name)
     return Alert(
         source=NAME,
-        status=status or AlertStatus.FIRING,
-        state=state if state and status is None else "",
+        status=read.status,
+        state=read.state,
         title=title,
         labels=labels,
         annotations=({"message": message} if message else {}) | _panel(data),

@@ -3,7 +3,7 @@
 `{"host": "db-1", "at": RFC 3339, "alerts": [{"alertname": "HostCpuHigh", "status": "firing", "title": …, "labels": {…},
 "annotations": {…}, "values": [{"name", "value", "unit"}], "starts_at": RFC 3339, "ends_at": …, "chart": {…}}]}`; `at`
 is when it was found, which tells a reminder from the same body sent again, and `chart` are params of the painter
-`host_chart`.
+`host_chart`. Alerts of Grafana's and Alertmanager's are known here too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wxbridge.alerts.sources import MAX_ALERTS_PER_BODY, short_hash
+from wxbridge.alerts.sources import MAX_ALERTS_PER_BODY, by_content, short_hash
 from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import as_labels, as_number, as_text, as_time, read_json_or_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
@@ -27,6 +27,8 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG00
         BadBody: there are none; where there are samples, it says that nobody here takes them.
     """
     data = read_json_or_text(body)
+    if others := by_content.read_known(data):
+        return others
     items = data.get("alerts") if isinstance(data, dict) else None
     if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
         if isinstance(data, dict) and "samples" in data:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.support import payload_bytes
 from tests.unit.alerts.composing import compose_bodies
-from tests.unit.alerts.sources.source_checks import ODD, check_told, check_usable
+from tests.unit.alerts.sources.source_checks import ODD, check_told, check_usable, posted
+from wxbridge import registry
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.sources.by_content import parse_grafana as parse
 from wxbridge.core.errors import BadBody
@@ -172,6 +173,68 @@ def test_what_is_no_json_is_told_as_text() -> None:
     for body in ("title=x", '{"title": "x"', "<html></html>"):
         group = parse(body.encode(), {})
         assert (group.alerts, group.text) == ((), body)
+
+
+OWN = {"title": "Disk", "text": "important words", "severity": "critical", "status": "resolved",
+       "labels": {"host": "db-1"}, "link": "http://x.example.com/"}  # fmt: skip
+
+
+@pytest.mark.parametrize("hook", ["grafana", "alertmanager"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        OWN,
+        {"title": "Disk", "message": "m", "state": "resolved", "severity": "critical"},
+        {"title": "Disk", "ruleName": "Disk", "content": "all of it", "level": "critical"},
+        {"alerts": [OWN, OWN | {"title": "Memory"}]},
+        [OWN, OWN | {"title": "Memory", "status": "firing"}],
+        {"event": {"name": "Disk", "severity": "critical"}, "state": "OK"},
+        [{"labels": {"alertname": "Disk"}, "annotations": {}, "startsAt": "2026-01-01T00:00:00Z"}],
+    ],
+)
+def test_what_is_no_notification_of_grafanas_is_read_as_any_other_body(hook: str, data: Any) -> None:
+    table = registry.SourceTable({})
+    assert posted(table[hook], data) == posted(table["generic"], data)
+    assert posted(table[hook], data).alerts
+
+
+def test_a_text_at_the_wrong_hook_is_told_as_what_it_says() -> None:
+    group = posted(registry.SourceTable({})["grafana"], {"message": "hello"})
+    assert (group.source, group.alerts, group.title, group.text) == ("grafana", (), "grafana", "hello")
+
+
+@pytest.mark.parametrize(
+    "more", [{"evalMatches": []}, {"ruleId": 1, "ruleName": "Disk"}, {"ruleUrl": "http://g/d", "ruleName": "Disk"}]
+)
+def test_a_notification_with_a_field_that_nobody_knows_is_grafanas_still(more: dict[str, Any]) -> None:
+    body = {"title": "[OK] Disk", "state": "ok", "addedByAProxy": 1, **more}
+    (alert,) = posted(registry.SourceTable({})["grafana"], body).alerts
+    assert (alert.source, alert.status, alert.title) == ("grafana", AlertStatus.RESOLVED, "[OK] Disk")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"title": "[Alerting] Disk", "evalMatches": [{"metric": "a", "value": 1}], "imageUrl": "http://g/i.png"},
+        {"title": "[Alerting] Disk", "imageUrl": "http://g/i.png", "message": "m"},
+    ],
+)
+def test_a_title_with_matches_or_a_picture_is_enough_for_a_notification(body: dict[str, Any]) -> None:
+    (alert,) = posted(registry.SourceTable({})["grafana"], body).alerts
+    assert (alert.source, alert.picture.params) == ("grafana", {"url": "http://g/i.png"})
+
+
+@pytest.mark.parametrize("hook", ["grafana", "generic"])
+def test_a_state_that_is_an_end_never_fires(hook: str) -> None:
+    for word in ("resolved", "recovered", "OK"):
+        (alert,) = posted(registry.SourceTable({})[hook], {"title": "Disk", "message": "m", "state": word}).alerts
+        assert alert.status is AlertStatus.RESOLVED
+
+
+@pytest.mark.parametrize("name", ["grafana/legacy_alerting", "grafana/unified_firing_v12", "alertmanager/v4_captured"])
+def test_alerts_of_grafana_and_alertmanager_are_known_where_machines_post(name: str) -> None:
+    table, body = registry.SourceTable({}), payload_bytes(name)
+    assert table["host"](body, {}) == table["generic"](body, {})
 
 
 def test_a_deep_body_that_is_read_can_be_told() -> None:
