@@ -11,11 +11,13 @@ import binascii
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from email import message_from_bytes
 from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
-from email.utils import getaddresses, parseaddr
+from email.parser import BytesParser
+from email.policy import Compat32
+from email.utils import getaddresses
+from itertools import islice
 
 from wxbridge.alerts.sources import short_hash
 from wxbridge.alerts.sources.documents import read_document
@@ -28,14 +30,24 @@ from wxbridge.core.text.normalise import clean_text
 
 NAME = "mail"
 
+MAX_HEADER_CHARS, MAX_PARAMETER_CHARS = 8000, 1000
+"""Of a header, and of one with parameters (`Content-Type`), that are read: what the library makes of a longer one takes
+time by the square of its length."""
 MAX_PARTS = 100
 """Parts of a mail that are looked at."""
+MAX_CONTAINERS, MAX_BOUNDARIES = 10, 5000
+"""Parts made of others, and lines that may begin a part: a mail of more is told as its text stands, for the library
+compares each line with the boundaries of all that is open."""
 MAX_PICTURE_BYTES = 5 * 1024 * 1024
 """Of an attached picture."""
 _HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*[ \t]*:")
+_CONTAINER = re.compile(rb"^content-type:\s*(?:multipart|message)/", re.IGNORECASE | re.MULTILINE)
+_REPORT = re.compile(rb"^content-type:\s*message/delivery-status", re.IGNORECASE | re.MULTILINE)
+"""Of a part in which each block between blank lines is one."""
 _MBOX = re.compile(rb"\s*(?:>?From [^\n]*\n)?")
 _SUBJECTS = ("subject", "title")
 _BODIES = ("text", "body", "body-plain", "message", "content", "html", "body-html")
+_HEADERS = ("subject", "from", "to", "cc", "message-id")
 _ADDRESSEES = ("to", "recipient", "tos")
 
 
@@ -142,7 +154,7 @@ def _read_fields(body: bytes, headers: Mapping[str, str]) -> _Mail:
     return _Mail(
         subject,
         html_to_text(text) if "html" in name else text,
-        parseaddr(fields.get("from", ""))[1],
+        next(iter(_addresses([fields.get("from", "")])), ""),
         _names([addressees]),
         message_id=fields.get("message-id", ""),
     )
@@ -151,8 +163,16 @@ def _read_fields(body: bytes, headers: Mapping[str, str]) -> _Mail:
 # ---------------------------------------------------------------- RFC 5322
 
 
+class _CutHeaders(Compat32):
+    """How the library keeps headers, each at most so long: it looks into them while it reads."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[: MAX_PARAMETER_CHARS if name.lower().startswith("content-") else MAX_HEADER_CHARS]
+
+
 def _read_mail(body: bytes) -> _Mail:
-    message = message_from_bytes(body)
+    message = BytesParser(policy=_CutHeaders()).parsebytes(body, headersonly=_has_too_many_parts(body))
     plain: list[str] = []
     html: list[str] = []
     pictures: list[str] = []
@@ -165,18 +185,27 @@ def _read_mail(body: bytes) -> _Mail:
             names.append(f"📎 {name or kind}")
         elif kind == "text/html":
             html.append(html_to_text(_decode_part(part)))
-        elif kind.startswith("text/"):
+        elif kind.startswith(("text/", "multipart/", "message/")):
+            # Parts that are not taken apart are told as they stand.
             plain.append(_decode_part(part))
     texts = [text for text in plain if text.strip()] or html
-    header = {name.lower(): _decode_words(str(value)) for name, value in [*message.raw_items()][::-1]}
+    # The first of each name counts.
+    raw = {name.lower(): str(value) for name, value in [*message.raw_items()][::-1]}
+    header = {name: _decode_words(raw[name]) for name in _HEADERS if name in raw}
     return _Mail(
         " ".join(header.get("subject", "").split()),
         clean_text("\n".join([*(text.strip("\n") for text in texts), *names]).strip()),
-        parseaddr(header.get("from", ""))[1],
+        next(iter(_addresses([header.get("from", "")])), ""),
         _names([header.get(name, "") for name in ("to", "cc")]),
         tuple(pictures),
         header.get("message-id", "").strip(),
     )
+
+
+def _has_too_many_parts(body: bytes) -> bool:
+    blocks = body.count(b"\n\n") + body.count(b"\n\r\n") if _REPORT.search(body) else 0
+    containers = sum(1 for _ in islice(_CONTAINER.finditer(body), MAX_CONTAINERS + 1))
+    return containers > MAX_CONTAINERS or max(blocks, body.count(b"\n--")) > MAX_BOUNDARIES
 
 
 def _parts(message: Message) -> Iterator[Message]:
@@ -240,5 +269,13 @@ def _decode_word(word: str | bytes, charset: str | None) -> str:
 
 def _names(headers: list[str]) -> tuple[str, ...]:
     """Whom a mail is to, by the part of the address before its @, each once."""
-    found = (address.partition("@")[0].strip() for _, address in getaddresses(headers))
+    found = (address.partition("@")[0].strip() for address in _addresses(headers))
     return tuple(dict.fromkeys(name for name in found if name))
+
+
+def _addresses(headers: list[str]) -> list[str]:
+    try:
+        return [address for _, address in getaddresses([header[:MAX_HEADER_CHARS] for header in headers])]
+    except RecursionError:
+        # Of brackets within brackets.
+        return []

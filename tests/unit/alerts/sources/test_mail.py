@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import quopri
+import time
 from email.message import EmailMessage
 from email.mime.text import MIMEText
 
@@ -191,3 +192,58 @@ PARTS = st.sampled_from(
 def test_any_mail_is_told_or_refused(mail: bytes) -> None:
     check_told_or_refused(parse, mail, {})
     check_told_or_refused(parse, b"Subject: x\n" + mail, {})
+
+
+def _repeat(piece: str, size: int = 300_000) -> str:
+    return piece * (size // len(piece))
+
+
+NESTED = "".join(f"Content-Type: multipart/mixed; boundary=b{at}\n\n--b{at}\n" for at in range(200))
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        f"Subject: backup {_repeat('=?utf-8?q?a?= ')}\n\ntext",
+        f"Subject: backup\nX-Other: {_repeat('=?utf-8?q?a?= ')}\n\ntext",
+        f"Subject: backup\nFrom: {_repeat('(')}\nTo: {_repeat('<')}\nCc: {_repeat('(')}\n\ntext",
+        f"Subject: backup\nContent-Type: text/plain{_repeat('; a=b')}\n\ntext",
+        f'Subject: backup\nContent-Type: text/plain; a="{_repeat(";")}\n\ntext',
+        f'Subject: backup\nContent-Disposition: attachment; filename="{_repeat("=?utf-8?q?a?= ")}"\n\ntext',
+        f"Subject: backup\n{NESTED}\n{_repeat('text', 8)}{_repeat(chr(10) + '-')}",
+        f"Subject: backup\n{_repeat('Content-Type: message/rfc822' + chr(10) * 2)}\ntext",
+        f"Subject: backup\nContent-Type: multipart/mixed; boundary=a\n\ntext\n{_repeat('--a' + chr(10) * 2)}",
+        f"Subject: backup\nContent-Type: message/delivery-status\n\n{_repeat('text: b' + chr(10) * 2)}",
+        f"Subject: backup\nContent-Type: text/html\n\ntext {_repeat('<a ')}",
+        f"Subject: backup\nContent-Type: text/html\n\ntext {_repeat('<!--')}",
+    ],
+)
+def test_no_mail_takes_long_to_read_whatever_is_long_or_nested_in_it(mail: str) -> None:
+    before = time.process_time()
+    group = parse(mail.encode(), {})
+    assert time.process_time() - before < 2
+    assert group.title.startswith("backup")
+    assert "text" in (group.text or "") or "attachment" in mail
+
+
+def test_a_mail_of_many_parts_is_told_as_its_text_stands() -> None:
+    parts = "".join(f"--a\nContent-Type: multipart/mixed; boundary=b{at}\n\nwords {at}\n" for at in range(20))
+    group = told(f"Subject: backup\nContent-Type: multipart/mixed; boundary=a\n\n{parts}--a--\n")
+    assert "words 0\n" in (group.text or "")
+    assert "words 19\n" in (group.text or "")
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("1 < 2 and <b>bold</b>", "1 < 2 and bold"),
+        ("a <!-- b > c -->d<!--e", "a d<!--e"),
+        ("<!--[if !mso]><!--><p>seen</p><!--<![endif]-->", "seen"),
+        ('<a title="a > b" href=x>link</a', "link</a"),
+        ("<p title=don't>words</p>", "words"),
+        ("<script>if (a<b) '<title>'</script>words<SCRIPT>", "words"),
+        ("<!DOCTYPE html><?xml version='1.0'?></ p>&lt;b&gt; &copy;", "<b> ©"),
+    ],
+)
+def test_html_is_read_as_browsers_do_where_tags_are_odd(html: str, text: str) -> None:
+    assert html_to_text(html) == text
