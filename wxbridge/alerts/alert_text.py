@@ -12,6 +12,7 @@ from datetime import datetime, tzinfo
 from wxbridge.alerts.affected import sort_affected
 from wxbridge.alerts.annotations import tidy_text
 from wxbridge.alerts.dumps import has_dump
+from wxbridge.alerts.intake import count_values
 from wxbridge.alerts.links import NO_LINKS, AlertPages, ShownLinks, links_of
 from wxbridge.alerts.severity import (
     EMOJI,
@@ -148,6 +149,7 @@ def write_headline(group: AlertGroup, language: Language) -> str:
     Of Grafana's rules without a title of the user's own: the rules' names, and what is told of them.
     """
     alerts, own = group.alerts, group.title.strip()
+    sent = len(alerts) + group.truncated
     if len(alerts) == 1 and not (group.source == "grafana" or own.startswith("[")):
         own = alerts[0].title.strip()
     name = _same(alert.title for alert in alerts)
@@ -157,12 +159,12 @@ def write_headline(group: AlertGroup, language: Language) -> str:
     if not title and all(alert.is_test for alert in alerts):
         title = say("alerts.test_message", language, source=group.source)
     if not title:
-        title = say("alerts.untitled", language) if len(alerts) == 1 else say("alerts.count", language, n=len(alerts))
+        title = say("alerts.untitled", language) if len(alerts) == 1 else say("alerts.count", language, n=sent)
     counted = [int(count) for count in _COUNTED_TITLE.findall(title)]
     # A title that counts what is not here is the title of more than this part of the group.
-    if sum(counted) == len(alerts) + group.truncated or (len(alerts) == 1 and not counted):
+    if sum(counted) == sent or (len(alerts) == 1 and not counted):
         return title
-    return title + say("alerts.counts", language, counts=write_counts(alerts, language))
+    return title + say("alerts.counts", language, counts=write_counts(alerts, language, group.truncated))
 
 
 def _write_rules(group: AlertGroup, language: Language) -> str:
@@ -170,9 +172,9 @@ def _write_rules(group: AlertGroup, language: Language) -> str:
     names = list(dict.fromkeys(alert.title for alert in alerts if alert.title))
     name = say("alerts.and", language).join(names) or say("alerts.untitled", language)
     if len(names) > 1 and len(name) > MAX_HEADLINE_CHARS // 2:
-        name = say("alerts.count", language, n=len(alerts))
+        name = say("alerts.count", language, n=len(alerts) + group.truncated)
     state = say("alerts.rule_failed", language) if all(map(is_failed_rule, alerts)) else ""
-    counts = write_counts(alerts, language) if len(alerts) + len(group.still) > 1 else ""
+    counts = write_counts(alerts, language, group.truncated) if len(alerts) + len(group.still) > 1 else ""
     still = say("alerts.still_firing", language, n=len(group.still)) if group.still else ""
     words = [word for word in (state, counts, still) if word]
     behind = say("alerts.counts", language, counts=say("alerts.and", language).join(words)) if words else ""
@@ -213,12 +215,11 @@ def _write_action(word: str, language: Language) -> str:
     return say(key, language) if has_text(key) else word
 
 
-def write_counts(alerts: Iterable[Alert], language: Language) -> str:
-    """How many are in which state: `2 firing, 1 resolved`."""
+def write_counts(alerts: Iterable[Alert], language: Language, more: int = 0) -> str:
+    """How many are in which state: `2 firing, 1 resolved`; `more` were not read, so that nobody knows theirs."""
     found = Counter(alert.status for alert in alerts)
-    return say("alerts.and", language).join(
-        say(f"alerts.{status.value}", language, n=found[status]) for status in EMOJI if found[status]
-    )
+    words = [say(f"alerts.{status.value}", language, n=found[status]) for status in EMOJI if found[status]]
+    return say("alerts.and", language).join([*words, *([say("alerts.unread", language, n=more)] if more else [])])
 
 
 def write_value(value: Value, language: Language, unit: str = "", known: Mapping[str, str] | None = None) -> str:
@@ -390,7 +391,7 @@ def _write_values(alert: Alert, language: Language, shown: str) -> Iterator[str]
     for value in alert.values[:MAX_VALUES_SHOWN]:
         yield write_value(value, language, unit, known)
     if len(alert.values) > MAX_VALUES_SHOWN:
-        yield say("text.more", language, n=len(alert.values) - MAX_VALUES_SHOWN)
+        yield say("text.more", language, n=count_values(alert.values) - MAX_VALUES_SHOWN)
     threshold = (alert.annotations.get("threshold") or alert.labels.get("threshold") or "").strip()
     if threshold:
         yield say("alerts.threshold", language, value=_write_threshold(threshold, alert, unit, language))

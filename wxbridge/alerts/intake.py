@@ -17,6 +17,8 @@ MAX_TEXT_CHARS = 100_000
 """Of an annotation, and of a text that is no alert: more than any channel takes."""
 MAX_LABELS = 300
 """Of an alert, and of its annotations and values each, where they are many enough to matter."""
+_LEFT_OUT = "…"
+"""The name of the label or value that says how many more there were."""
 MAX_SENDER_CHARS = 200
 
 TEST_HEADER = "X-Wxbridge-Test"
@@ -73,7 +75,14 @@ def _is_short(alert: Alert) -> bool:
 
 def _cut_values(values: Sequence[Value]) -> tuple[Value, ...]:
     found = tuple(_cut_value(value) for value in values[:MAX_LABELS])
-    return found if len(values) <= MAX_LABELS else (*found, Value("…", text=f"+{len(values) - MAX_LABELS}"))
+    more = count_values(values) - MAX_LABELS
+    return (*found, Value(_LEFT_OUT, text=f"+{more}")) if more > 0 else found
+
+
+def count_values(values: Sequence[Value]) -> int:
+    """Count the values that an alert came with, also those that were left out of it here."""
+    more = (values[-1].text or "").removeprefix("+") if len(values) == MAX_LABELS + 1 else ""
+    return MAX_LABELS + int(more) if more.isdecimal() and values[-1].name == _LEFT_OUT else len(values)
 
 
 def _cut_value(value: Value) -> Value:
@@ -84,7 +93,7 @@ def _cut_value(value: Value) -> Value:
 def _cut_labels(labels: Mapping[str, str], limit: int = MAX_LABEL_CHARS) -> dict[str, str]:
     found = {_cut(name): _cut(text, limit) for name, text in islice(labels.items(), MAX_LABELS)}
     if len(labels) > MAX_LABELS:
-        found["…"] = f"+{len(labels) - MAX_LABELS}"
+        found[_LEFT_OUT] = f"+{len(labels) - MAX_LABELS}"
     return found
 
 

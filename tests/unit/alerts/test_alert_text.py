@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.support import payload_bytes
 from tests.unit.alerts.composing import compose_bodies
-from wxbridge.alerts import alert_text
-from wxbridge.alerts.alert_text import MAX_ALERTS_IN_FULL, MAX_ALERTS_IN_LINES
+from wxbridge.alerts import alert_text, intake
+from wxbridge.alerts.alert_text import MAX_ALERTS_IN_FULL, MAX_ALERTS_IN_LINES, MAX_VALUES_SHOWN
 from wxbridge.alerts.severity import severity_rank, worst_first
 from wxbridge.alerts.sources import by_content, openfalcon
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec, Text, Value
@@ -284,6 +284,23 @@ def test_of_many_alerts_few_are_written_out_some_get_a_line_and_the_rest_is_coun
     assert len(short) == MAX_ALERTS_IN_LINES
     assert short[0] == "🟡 instance=node-5:9100 · cpu: 90.1 % · 08:54"
     assert told[-1] == f"… and {1000 - MAX_ALERTS_IN_FULL - MAX_ALERTS_IN_LINES + 7} more"
+
+
+def test_the_headline_counts_what_was_not_read_as_the_last_line_does() -> None:
+    for title in ("HighCPU", ""):
+        told = lines(*(member(index) for index in range(50)), title=title, truncated=9000)
+        assert told[0] == "🟡 warning · HighCPU (50 firing, 9000 more)"
+        assert told[-1] == f"… and {9050 - MAX_ALERTS_IN_FULL - MAX_ALERTS_IN_LINES} more"
+    others = [replace(member(1), title=title, labels={}) for title in ("a", "b")]
+    assert lines(*others, truncated=3, language="zh")[0].endswith("5 条告警（2 条触发，另有 3 条）")
+
+
+def test_values_are_counted_as_they_were_sent_however_many_are_kept() -> None:
+    values = tuple(Value(f"disk {index}", float(index), unit="%") for index in range(1000))
+    group = AlertGroup("grafana", "", "Disks", (Alert("grafana", FIRING, "Disks", values=values),))
+    prepared = intake.prepare_group(group)
+    for each in (prepared, intake.prepare_group(prepared, instance="again")):
+        assert text_of(each).splitlines()[-1] == f"… and {1000 - MAX_VALUES_SHOWN} more"
 
 
 def test_a_group_of_fifty_thousand_is_a_text_of_one_message() -> None:
