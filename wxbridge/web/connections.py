@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
@@ -11,7 +12,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
 from wxbridge.config.server import Network
 from wxbridge.core.metrics import Metrics
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 
 CANCEL_SECONDS = 0.1
 """That a request gets to notice that its time is over."""
+_UNREAD_PACKING = re.compile(r"content-encoding: \w+ \((br|zstd)\)")
 _TOO_MANY = "Too many connections are open. Try again."
 
 
@@ -200,6 +202,8 @@ class _HttpConnection(web.RequestHandler):
             transport.close()
             return
         super().connection_made(transport)
+        # Kept from now on: of a client that hangs up soon nobody could tell the address later.
+        _ = self.peername
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -266,9 +270,14 @@ class _HttpConnection(web.RequestHandler):
         if status < 500:  # noqa: PLR2004 - HTTP
             self._shared.served.metrics.refused.labels("bad_request").inc()
             log.debug("no HTTP request", kind=type(exc).__name__)
-            too_long = isinstance(exc, LineTooLong)
-            sentence = f"The address or a header is longer than {self.max_field_size} bytes." if too_long else (
-                "This is no HTTP request that can be read: look at its headers.")  # fmt: skip
+            sentence = "This is no HTTP request that can be read: look at its headers."
+            if isinstance(exc, LineTooLong):
+                sentence = f"The address or a header is longer than {self.max_field_size} bytes."
+            elif packing := _find_packing(exc):
+                sentence = f"The body is packed as `{packing}`; only gzip and deflate are unpacked here."
+        elif isinstance(exc, ConnectionError):
+            log.debug("a client hung up", kind=type(exc).__name__)
+            sentence = BROKEN
         else:
             log.error("a request failed", exc_info=exc)
             sentence = BROKEN
@@ -297,6 +306,12 @@ class _HttpConnection(web.RequestHandler):
             sentence = f"No whole request came within {limit:g} seconds."
             _say(self.transport, "408 Request Timeout", self._shared.served.tell(sentence))
         self.force_close()
+
+
+def _find_packing(error: BaseException | None) -> str:
+    """Name how a body is packed that aiohttp does not unpack; empty where that is not what is wrong."""
+    found = _UNREAD_PACKING.search(str(error)) if isinstance(error, BadHttpMessage) else None
+    return found[1] if found else ""
 
 
 def _say(transport: asyncio.BaseTransport, status: str, sentence: str) -> None:

@@ -110,6 +110,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except (ConnectionError, asyncio.CancelledError):
         raise
     except Exception as error:
+        if isinstance(error, RuntimeError) and request.transport is None and not request.content.is_eof():
+            # What aiohttp says where a body is read whose sender has gone.
+            raise ConnectionResetError("the client hung up") from None
         if isinstance(error, web.HTTPException) and error.status < 400:  # noqa: PLR2004 - HTTP
             raise
         response = _describe_error(request, error, request.config_dict[SERVICES].metrics)

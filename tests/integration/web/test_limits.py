@@ -250,6 +250,32 @@ async def test_a_packing_that_we_do_not_know_is_no_mistake_of_ours(tmp_path: Pat
         assert answer["error"]
 
 
+@pytest.mark.parametrize("encoding", ["br", "zstd"])
+async def test_a_packing_that_is_not_read_is_named(tmp_path: Path, encoding: str) -> None:
+    async with alone(tmp_path) as server:
+        _, answer = await server.post(f"/hooks/grafana?token={TOKEN}", b"\x1f\x8b??", Content_Encoding=encoding)
+        assert f"`{encoding}`" in answer["error"]
+        assert "only gzip and deflate" in answer["error"]
+
+
+@pytest.mark.parametrize("path", ["/hooks/grafana", "/api/send"])
+async def test_a_sender_that_hangs_up_in_its_body_is_no_error_of_ours(tmp_path: Path, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 100\r\n\r\n{{"
+    wrong = f"POST {path}?token=wrong HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{"
+    async with alone(tmp_path) as server:
+        with capture_logs() as logs:
+            for at in range(60):
+                _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write((head if at % 3 else wrong).encode())
+                if at % 2:
+                    await writer.drain()
+                writer.transport.abort()
+            async with server.session.get(f"{server.url}/healthz") as response:
+                assert response.status == 200
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
+    assert {entry["address"] for entry in logs if "address" in entry} <= {"127.0.0.1"}
+
+
 async def test_json_a_hundred_thousand_levels_deep_is_refused(tmp_path: Path) -> None:
     async with alone(tmp_path, max_body=1_000_000) as server:
         for body in (b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000):

@@ -217,7 +217,8 @@ def test_the_template_called_default_takes_the_place_of_the_built_in_text(folder
     (folder / "default.txt").write_text("ours: {{ title }}")
     seconds += LOOK_SECONDS
     (folder / "other").write_text("other")
-    assert render_or_explain(templates, None, GROUP, "ops", NOW) == ("ours: HighCPU (2 firing, 1 resolved, 4 more)", None)
+    told = ("ours: HighCPU (2 firing, 1 resolved, 4 more)", None)
+    assert render_or_explain(templates, None, GROUP, "ops", NOW) == told
     assert render_or_explain(templates, "other", GROUP, "ops", NOW) == ("other", None)
 
 
