@@ -32,6 +32,7 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.severities import find_severity_labels
 from wxbridge.core.text.figures import write_figures, write_label_figure
 from wxbridge.core.text.i18n import Language, has_text, say
+from wxbridge.core.text.normalise import has_visible_sign
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
 from wxbridge.core.text.words import has_word
@@ -79,6 +80,7 @@ _ONLY_A_LINK = re.compile(r"https?://\S.*", re.IGNORECASE)
 _COUNTED_TITLE = re.compile(r"(?:FIRING|RESOLVED):(\d+)")
 _ACTION_SEPARATOR = re.compile(r",\s+|\s+and\s+")
 _CHANGED_SEVERITY = re.compile(r"changed severity from (.+) to (.+)")
+_BETWEEN_WORDS = re.compile(r"[\s,]+")
 _COMPARED = re.compile(r"[<>=!≤≥≠]")
 
 
@@ -156,6 +158,7 @@ def write_headline(group: AlertGroup, language: Language) -> str:
     if group.source == "grafana" and own in ("", name) and not own.startswith("["):
         return _write_rules(group, language)
     title = own or name or _same(alert.labels.get("alertname", "") for alert in alerts)
+    title = title if has_visible_sign(title) else ""
     if not title and all(alert.is_test for alert in alerts):
         title = say("alerts.test_message", language, source=group.source)
     if not title:
@@ -279,7 +282,8 @@ def write_labels(
         if len(words) >= most:
             break
         value = write_label_figure(labels[name])
-        if value and not _is_machine(name, _HIDDEN_LABELS) and not _is_in(value, looked_at):
+        is_shown = _is_in(value, looked_at) or _is_named(name, value, looked_at)
+        if value and not _is_machine(name, _HIDDEN_LABELS) and not is_shown:
             words.append(f"{name}={shorten(value, _MAX_LINE_CHARS)}")
     return ", ".join(words)
 
@@ -588,3 +592,8 @@ def _is_in(value: str, text: str) -> bool:
     if len(value) <= 1 or len(value) > len(text):
         return False
     return all(has_word(text, word, also="_") for word in value.split())
+
+
+def _is_named(name: str, value: str, text: str) -> bool:
+    """Whether a value of one character stands in a text beside its name, where it cannot be there by chance."""
+    return len(value) == 1 and f"{name}={value}" in _BETWEEN_WORDS.split(text)

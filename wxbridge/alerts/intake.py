@@ -9,6 +9,7 @@ from wxbridge.alerts.severity import severity_of
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, Value
 from wxbridge.core.severities import BUILT_IN, SeverityTable, find_severity_labels
+from wxbridge.core.text.normalise import has_visible_sign
 
 MAX_LABEL_CHARS = 2000
 """Of a label's name and value, of a title, and of a value's name and words: what is held against expressions, stored
@@ -35,7 +36,7 @@ def prepare_group(group: AlertGroup, instance: str = "", severities: SeverityTab
     """Bound a group's texts, name its sender (by `instance`, else as the body says), and read its severities."""
     instance = instance.strip()[:MAX_SENDER_CHARS]
     group = group.with_alerts([name_severity(_prepare(alert, instance), severities) for alert in group.alerts])
-    return replace(group, title=_cut(group.title), text=group.text and _cut(group.text, MAX_TEXT_CHARS))
+    return replace(group, title=_cut_title(group.title), text=group.text and _cut(group.text, MAX_TEXT_CHARS))
 
 
 def name_severity(alert: Alert, severities: SeverityTable) -> Alert:
@@ -49,11 +50,12 @@ def name_severity(alert: Alert, severities: SeverityTable) -> Alert:
 
 def _prepare(alert: Alert, instance: str) -> Alert:
     sender = instance or alert.sender[:MAX_SENDER_CHARS]
-    if sender == alert.sender and _is_short(alert):
+    title = _cut_title(alert.title)
+    if sender == alert.sender and title == alert.title and _is_short(alert):
         return alert
     return replace(
         alert,
-        title=_cut(alert.title),
+        title=title,
         labels=_cut_labels(alert.labels),
         annotations=_cut_labels(alert.annotations, MAX_TEXT_CHARS),
         values=_cut_values(alert.values),
@@ -95,6 +97,10 @@ def _cut_labels(labels: Mapping[str, str], limit: int = MAX_LABEL_CHARS) -> dict
     if len(labels) > MAX_LABELS:
         found[_LEFT_OUT] = f"+{len(labels) - MAX_LABELS}"
     return found
+
+
+def _cut_title(title: str) -> str:
+    return _cut(title) if has_visible_sign(title) else ""
 
 
 def _cut(text: str, limit: int = MAX_LABEL_CHARS) -> str:

@@ -286,6 +286,22 @@ def test_of_many_alerts_few_are_written_out_some_get_a_line_and_the_rest_is_coun
     assert told[-1] == f"… and {1000 - MAX_ALERTS_IN_FULL - MAX_ALERTS_IN_LINES + 7} more"
 
 
+def test_a_short_label_that_is_the_heading_is_not_said_again() -> None:
+    disks = [one("Disk", labels={"alertname": "Disk", "severity": "critical", "mountpoint": at}) for at in "/a"]
+    told = lines(*disks, title="Disk")
+    assert [line for line in told if "mountpoint" in line] == ["🔴 mountpoint=/", "🔴 mountpoint=a"]
+    assert lines(one("Disk / is full", labels={"mountpoint": "/"})) == ["🔥 Disk / is full", "mountpoint=/"]
+    assert lines(one("xmountpoint=/数据", labels={"mountpoint": "/"}))[1] == "mountpoint=/"
+
+
+@pytest.mark.parametrize("title", ["\u200b", "\u200b\u200d \ufeff"])
+def test_a_title_that_nobody_sees_is_none(title: str) -> None:
+    posted = AlertGroup("alertmanager", "", title, (one(title, annotations={"summary": "s"}),))
+    assert text_of(intake.prepare_group(posted)) == "🔥 Alert without a title\ns"
+    named = AlertGroup("alertmanager", "", title, (one(title, labels={"alertname": title}),))
+    assert text_of(intake.prepare_group(named)).splitlines()[0] == "🔥 Alert without a title"
+
+
 def test_the_headline_counts_what_was_not_read_as_the_last_line_does() -> None:
     for title in ("HighCPU", ""):
         told = lines(*(member(index) for index in range(50)), title=title, truncated=9000)

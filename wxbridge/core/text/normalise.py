@@ -63,6 +63,11 @@ def clean_text(text: str) -> str:
     return _UNSEEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " "))
 
 
+def has_visible_sign(text: str) -> bool:
+    """Whether anything of a text is seen: blanks and signs without a width (U+200B, U+FEFF) are not."""
+    return any(sign.isprintable() and not sign.isspace() for sign in text)
+
+
 def replace_surrogates(text: str) -> str:
     """Write a text as UTF-8 can hold it: monitors do send halves of surrogate pairs, and no database takes them."""
     try:
