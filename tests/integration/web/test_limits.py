@@ -5,6 +5,8 @@ import errno
 import gzip
 import json
 import logging
+import socket
+import struct
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +20,10 @@ from structlog.testing import capture_logs
 from tests.integration.web.web_harness import TOKEN, FakedWeb, Time, alone
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.types import Rate, parse_rate
+from wxbridge.web import hooks
 from wxbridge.web.limits import HttpLimits
 from wxbridge.web.listener import HttpListener
+from wxbridge.web.responses import read_body
 
 QUICK = HttpLimits(head_seconds=0.3, body_seconds=0.3, linger_seconds=0.1)
 POST = b"POST /hooks/grafana?token=a-t0ken-of-ours HTTP/1.1\r\nHost: x\r\n"
@@ -265,15 +269,43 @@ async def test_a_sender_that_hangs_up_in_its_body_is_no_error_of_ours(tmp_path: 
     async with alone(tmp_path) as server:
         with capture_logs() as logs:
             for at in range(60):
+                # Some have gone before anything of them is looked at.
+                with socket.create_connection(("127.0.0.1", server.port)) as client:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", at % 2, 0))
+                    client.sendall((head if at % 3 else wrong).encode())
+                    await asyncio.sleep(0)
                 _, writer = await asyncio.open_connection("127.0.0.1", server.port)
                 writer.write((head if at % 3 else wrong).encode())
-                if at % 2:
-                    await writer.drain()
                 writer.transport.abort()
             async with server.session.get(f"{server.url}/healthz") as response:
                 assert response.status == 200
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
     assert {entry["address"] for entry in logs if "address" in entry} <= {"127.0.0.1"}
+
+
+async def test_a_sender_that_has_gone_before_its_body_is_asked_for_is_no_error_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = asyncio.Event()
+
+    async def read_late(request: web.Request) -> bytes:
+        request.protocol.connection_lost(None)
+        # As where the connection was lost before the request was begun.
+        request.content._exception = None
+        gone.set()
+        return await read_body(request)
+
+    monkeypatch.setattr(hooks, "read_body", read_late)
+    async with alone(tmp_path) as server:
+        with capture_logs() as logs:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(POST + b"Content-Length: 100\r\n\r\n{")
+            async with asyncio.timeout(10):
+                await gone.wait()
+                async with server.session.get(f"{server.url}/healthz") as response:
+                    assert response.status == 200
+            writer.close()
+    assert [entry["event"] for entry in logs] == ["a client hung up"]
 
 
 async def test_json_a_hundred_thousand_levels_deep_is_refused(tmp_path: Path) -> None:
