@@ -151,7 +151,6 @@ def write_headline(group: AlertGroup, language: Language) -> str:
     Of Grafana's rules without a title of the user's own: the rules' names, and what is told of them.
     """
     alerts, own = group.alerts, group.title.strip()
-    sent = len(alerts) + group.truncated
     if len(alerts) == 1 and not (group.source == "grafana" or own.startswith("[")):
         own = alerts[0].title.strip()
     name = _same(alert.title for alert in alerts)
@@ -162,12 +161,12 @@ def write_headline(group: AlertGroup, language: Language) -> str:
     if not title and all(alert.is_test for alert in alerts):
         title = say("alerts.test_message", language, source=group.source)
     if not title:
-        title = say("alerts.untitled", language) if len(alerts) == 1 else say("alerts.count", language, n=sent)
+        title = say("alerts.untitled", language) if len(alerts) == 1 else say("alerts.count", language, n=len(alerts))
     counted = [int(count) for count in _COUNTED_TITLE.findall(title)]
     # A title that counts what is not here is the title of more than this part of the group.
-    if sum(counted) == sent or (len(alerts) == 1 and not counted):
+    if sum(counted) == len(alerts) + group.truncated or (len(alerts) == 1 and not counted):
         return title
-    return title + say("alerts.counts", language, counts=write_counts(alerts, language, group.truncated))
+    return title + say("alerts.counts", language, counts=write_counts(alerts, language))
 
 
 def _write_rules(group: AlertGroup, language: Language) -> str:
@@ -175,9 +174,9 @@ def _write_rules(group: AlertGroup, language: Language) -> str:
     names = list(dict.fromkeys(alert.title for alert in alerts if alert.title))
     name = say("alerts.and", language).join(names) or say("alerts.untitled", language)
     if len(names) > 1 and len(name) > MAX_HEADLINE_CHARS // 2:
-        name = say("alerts.count", language, n=len(alerts) + group.truncated)
+        name = say("alerts.count", language, n=len(alerts))
     state = say("alerts.rule_failed", language) if all(map(is_failed_rule, alerts)) else ""
-    counts = write_counts(alerts, language, group.truncated) if len(alerts) + len(group.still) > 1 else ""
+    counts = write_counts(alerts, language) if len(alerts) + len(group.still) > 1 else ""
     still = say("alerts.still_firing", language, n=len(group.still)) if group.still else ""
     words = [word for word in (state, counts, still) if word]
     behind = say("alerts.counts", language, counts=say("alerts.and", language).join(words)) if words else ""
@@ -218,11 +217,12 @@ def _write_action(word: str, language: Language) -> str:
     return say(key, language) if has_text(key) else word
 
 
-def write_counts(alerts: Iterable[Alert], language: Language, more: int = 0) -> str:
-    """How many are in which state: `2 firing, 1 resolved`; `more` were not read, so that nobody knows theirs."""
+def write_counts(alerts: Iterable[Alert], language: Language) -> str:
+    """How many are in which state: `2 firing, 1 resolved`."""
     found = Counter(alert.status for alert in alerts)
-    words = [say(f"alerts.{status.value}", language, n=found[status]) for status in EMOJI if found[status]]
-    return say("alerts.and", language).join([*words, *([say("alerts.unread", language, n=more)] if more else [])])
+    return say("alerts.and", language).join(
+        say(f"alerts.{status.value}", language, n=found[status]) for status in EMOJI if found[status]
+    )
 
 
 def write_value(value: Value, language: Language, unit: str = "", known: Mapping[str, str] | None = None) -> str:

@@ -302,15 +302,6 @@ def test_a_title_that_nobody_sees_is_none(title: str) -> None:
     assert text_of(intake.prepare_group(named)).splitlines()[0] == "🔥 Alert without a title"
 
 
-def test_the_headline_counts_what_was_not_read_as_the_last_line_does() -> None:
-    for title in ("HighCPU", ""):
-        told = lines(*(member(index) for index in range(50)), title=title, truncated=9000)
-        assert told[0] == "🟡 warning · HighCPU (50 firing, 9000 more)"
-        assert told[-1] == f"… and {9050 - MAX_ALERTS_IN_FULL - MAX_ALERTS_IN_LINES} more"
-    others = [replace(member(1), title=title, labels={}) for title in ("a", "b")]
-    assert lines(*others, truncated=3, language="zh")[0].endswith("5 条告警（2 条触发，另有 3 条）")
-
-
 def test_values_are_counted_as_they_were_sent_however_many_are_kept() -> None:
     values = tuple(Value(f"disk {index}", float(index), unit="%") for index in range(1000))
     group = AlertGroup("grafana", "", "Disks", (Alert("grafana", FIRING, "Disks", values=values),))
