@@ -6,7 +6,7 @@ import ast
 import re
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
@@ -145,13 +145,17 @@ def test_the_texts_are_what_toml_says(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_texts_are_read_in_no_time(language: str) -> None:
-    def read() -> float:
+def test_the_texts_are_read_sooner_than_by_tomllib(language: str) -> None:
+    text = (PACKAGE / "core" / "text" / "catalogue" / f"{language}.toml").read_text(encoding="utf-8")
+
+    def cost(read: Callable[[], object]) -> float:
         began = time.process_time()
-        load_texts.__wrapped__(language)
+        read()
         return time.process_time() - began
 
-    assert min(read() for _ in range(20)) < 0.015
+    # By turns, as the machine is not equally fast all the time; the least of each is what it takes.
+    costs = [(cost(lambda: load_texts.__wrapped__(language)), cost(lambda: tomllib.loads(text))) for _ in range(10)]
+    assert min(ours for ours, _ in costs) < 0.75 * min(theirs for _, theirs in costs)
 
 
 def test_a_text_that_is_missing_is_an_error_here_and_english_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
