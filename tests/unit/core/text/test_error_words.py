@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import REPOSITORY
 from wxbridge.core.errors import PictureError
-from wxbridge.core.text.error_words import SENTENCES, _patterns, tell_error
+from wxbridge.core.text.error_words import SENTENCES, _patterns, tell_error, tell_sentence
 from wxbridge.core.text.i18n import load_texts
 from wxbridge.pictures.placeholders import PLACEHOLDERS, placeholder_error
 
@@ -74,6 +74,30 @@ from wxbridge.pictures.placeholders import PLACEHOLDERS, placeholder_error
 def test_an_error_is_told_in_chinese_with_what_it_quotes(english: str, chinese: str) -> None:
     assert tell_error(english, "zh") == chinese
     assert tell_error(english, "en") == english
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        ("3 sent", "已发送 3 条"),
+        (
+            "a.svg is an SVG drawing, which WeChat cannot show; link a PNG instead",
+            "a.svg 是 SVG 图，微信无法显示；请改用 PNG 链接",
+        ),
+        (
+            "'25:00' is no time; write one like 18:00 or 2026-12-31 18:00",
+            "'25:00' 不是时间；请写成 18:00 或 2026-12-31 18:00",
+        ),
+        (
+            "`jobs.0`: a job has one of `cron`, `every` and `at`, not cron and every",
+            "`jobs.0`：一个任务只能有 `cron`、`every`、`at` 之一，而不是 cron and every",
+        ),
+        ("`jobs.0.width`: Input should be greater than 3, not 2", "`jobs.0.width`：必须大于 3，而不是 2"),
+        ("`state_dir`: Input is not a valid path", "`state_dir`：应为路径"),
+    ],
+)
+def test_what_commands_say_is_told_whole_and_not_half(english: str, chinese: str) -> None:
+    assert tell_sentence(english, "zh") == chinese
 
 
 @pytest.mark.parametrize("name", PLACEHOLDERS)
