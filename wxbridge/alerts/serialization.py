@@ -87,11 +87,12 @@ def group_from_json(content: Mapping[str, Any]) -> AlertGroup:
     )
 
 
-_FIELDS = {noun: tuple(field.name for field in fields(noun)) for noun in (AlertGroup, Alert, Value, PictureSpec)}
+_FIELDS = {noun: frozenset(field.name for field in fields(noun)) for noun in (AlertGroup, Alert, Value, PictureSpec)}
 
 
 def _known(noun: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: content[name] for name in _FIELDS[noun] if name in content}
+    known = _FIELDS[noun]
+    return {name: value for name, value in content.items() if name in known}
 
 
 def _alert(content: Mapping[str, Any]) -> Alert:
