@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, Self
 
-from wxbridge.core.text.normalise import replace_surrogates
+from wxbridge.core.text.normalise import QUOTED, replace_surrogates
 
 Operator = Literal["=", "!=", "=~", "!~"]
 
@@ -179,7 +179,7 @@ def _separated(text: str) -> list[str]:
     if braces:
         inner = inner[1:-1]
     # Alternately what is outside of quotes, where commas separate, and what is inside.
-    pieces = re.split(r'((?<!\\)"(?:[^"\\]|\\.)*+")', inner, flags=re.DOTALL)
+    pieces = QUOTED.split(inner)
     parts = [""]
     for index, piece in enumerate(pieces):
         first, *more = [piece] if index % 2 else piece.split(",")

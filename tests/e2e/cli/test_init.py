@@ -108,16 +108,21 @@ def test_it_never_hangs_at_a_standard_input_that_says_nothing(tmp_path: Path, cl
     assert "Traceback" not in done.stderr
 
 
-def test_a_person_at_a_terminal_is_asked(tmp_path: Path) -> None:
+def answer_at_a_terminal(folder: Path, typed: str) -> None:
+    """Have `init` ask at a terminal, and type the answers."""
     master, slave = pty.openpty()
     with os.fdopen(master, "wb", 0) as keyboard:
-        keyboard.write("9\n1\n张三\n".encode())
+        keyboard.write(typed.encode())
         done = subprocess.run(
-            [sys.executable, "-m", "wxbridge", "init"], cwd=tmp_path, stdin=slave, capture_output=True, text=True,
+            [sys.executable, "-m", "wxbridge", "init"], cwd=folder, stdin=slave, capture_output=True, text=True,
             check=False, timeout=120, env=os.environ | {"PYTHONIOENCODING": "utf-8"},
         )  # fmt: skip
         os.close(slave)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_person_at_a_terminal_is_asked(tmp_path: Path) -> None:
+    answer_at_a_terminal(tmp_path, "9\n1\n张三\n")
     assert yaml.safe_load((tmp_path / "jobs.yaml").read_text(encoding="utf-8"))["ilink"]["people"] == ["张三"]
 
 
@@ -130,13 +135,5 @@ def test_a_person_at_a_terminal_is_asked(tmp_path: Path) -> None:
     ],
 )
 def test_who_answers_nothing_is_asked_again(tmp_path: Path, typed: str, written: str) -> None:
-    master, slave = pty.openpty()
-    with os.fdopen(master, "wb", 0) as keyboard:
-        keyboard.write(typed.encode())
-        done = subprocess.run(
-            [sys.executable, "-m", "wxbridge", "init"], cwd=tmp_path, stdin=slave, capture_output=True, text=True,
-            check=False, timeout=120, env=os.environ | {"PYTHONIOENCODING": "utf-8"},
-        )  # fmt: skip
-        os.close(slave)
-    assert done.returncode == 0, done.stderr
+    answer_at_a_terminal(tmp_path, typed)
     assert written in (tmp_path / "jobs.yaml").read_text(encoding="utf-8").replace('"', "")

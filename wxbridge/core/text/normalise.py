@@ -15,7 +15,8 @@ _SINGLE_QUOTED = re.compile(r"(?<![^\s=~,，＝～{｛])'((?:[^'\\]|\\.)*+)'(?![
 """A whole name or value in single quotes."""
 _MATCHER_SIGNS = str.maketrans("＝！～，｛｝", "=!~,{}")
 _UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_QUOTED = re.compile(r'((?<!\\)"(?:[^"\\]|\\.)*+")', re.DOTALL)
+QUOTED = re.compile(r'((?<!\\)"(?:[^"\\]|\\.)*+")', re.DOTALL)
+"""A part in double quotes; split by it, a text is alternately what is outside of quotes and what is inside."""
 
 MAX_REMEMBERED_CHARS = 200
 """Of a name whose form is kept: those of thousands of dashboards are compared with each word."""
@@ -29,7 +30,7 @@ def normalise(text: str) -> str:
 def normalise_matchers(text: str) -> str:
     """Write quotes as `"`, also single ones around a value, and outside of them the signs of matchers as ASCII."""
     text = _SINGLE_QUOTED.sub(lambda found: _requote(found[1]), text.translate(_SINGLE_QUOTES))
-    pieces = _QUOTED.split(text.translate(_QUOTES))
+    pieces = QUOTED.split(text.translate(_QUOTES))
     return "".join(piece if index % 2 else piece.translate(_MATCHER_SIGNS) for index, piece in enumerate(pieces))
 
 
